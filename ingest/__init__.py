@@ -1,0 +1,1 @@
+"""The ingest worker: MQTT in, one transaction per batch, PUBACK after commit."""

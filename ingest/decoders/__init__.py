@@ -1,0 +1,1 @@
+"""Foreign payload formats, one module each, chosen by topic filter."""

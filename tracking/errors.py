@@ -1,0 +1,60 @@
+"""Every error Waymark raises on purpose.
+
+WaymarkError
+ +-- SettingsError         a WAYMARK_* value is missing or wrong
+ +-- StoreError            the database refused or went away
+ |    +-- StoreUnavailable   transient: retry, do not acknowledge
+ |    +-- SchemaOutdated     run `waymark migrate`
+ +-- FeedUnavailable       Redis is away: fan-out is skipped, nothing is lost
+ +-- BrokerError           the MQTT broker refused the session
+ +-- InputError            a user's file, cursor or argument is wrong; `field` names it
+
+Each carries what a caller needs and builds its own sentence. The command line prints
+`str(error)` on one line and exits with 2; the api turns `InputError` into problem+json.
+"""
+
+
+class WaymarkError(Exception):
+    """Base of all errors a caller may want to catch."""
+
+
+class SettingsError(WaymarkError):
+    """A setting is missing or has a value that cannot be used."""
+
+
+class StoreError(WaymarkError):
+    """The database refused a statement."""
+
+
+class StoreUnavailable(StoreError):  # noqa: N818  -- a condition, not a mistake
+    """The database is away or asked us to retry; the same work may succeed later."""
+
+
+class SchemaOutdated(StoreError):  # noqa: N818  -- as above
+    """The database lacks migrations this code needs."""
+
+    def __init__(self, missing: list[str]) -> None:
+        self.missing = missing
+        super().__init__(
+            f"the database lacks {len(missing)} migration(s), first {missing[0]}: "
+            "run `waymark migrate`"
+        )
+
+
+class FeedUnavailable(WaymarkError):  # noqa: N818  -- as above
+    """Redis is away; consumers catch up from the database by cursor."""
+
+
+class BrokerError(WaymarkError):
+    """The MQTT broker refused the connection, the credentials or the subscription."""
+
+
+class InputError(WaymarkError):
+    """Something a user gave is wrong.
+
+    `field` names the argument, column or JSON member at fault; None when it is the whole input.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        self.field = field
+        super().__init__(message)

@@ -1,0 +1,108 @@
+"""Every setting, typed, documented once, read once.
+
+`Settings` is built in a process's entry point and passed down; nothing below reads the
+environment. README's table is generated from here (`waymark doctor --markdown`).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tracking.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """One process's configuration, from `WAYMARK_*` variables; frozen."""
+
+    model_config = SettingsConfigDict(env_prefix="WAYMARK_", frozen=True, extra="forbid")
+
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://localhost/waymark"), description="PostgreSQL, as a libpq URL"
+    )
+    redis_url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"),
+        description="Redis or Valkey, for fan-out; `unix://` works too",
+    )
+    mqtt_url: SecretStr = Field(
+        SecretStr("mqtt://localhost:1883"),
+        description="Broker: `mqtt://` or `mqtts://`, user and password in the URL",
+    )
+    mqtt_ca_file: str | None = Field(None, description="CA bundle for `mqtts://`, PEM")
+    mqtt_cert_file: str | None = Field(None, description="Client certificate for `mqtts://`, PEM")
+    mqtt_key_file: str | None = Field(None, description="Client key for `mqtts://`, PEM")
+    mqtt_client_id: str | None = Field(
+        None,
+        description="Session name, one per worker, stable over restarts; default "
+        "`waymark-<host>-<index>`",
+    )
+    mqtt_group: str | None = Field(
+        "waymark",
+        description="Shared subscription group; empty for brokers without `$share` and one worker",
+    )
+    mqtt_window: int = Field(
+        20_000, ge=1, description="Messages received and not yet acknowledged, per worker"
+    )
+    mqtt_keepalive_s: int = Field(30, ge=5, description="MQTT keep-alive")
+    formats: dict[str, str] = Field(
+        {"owntracks/#": "owntracks"},
+        description="Foreign topic filters and their decoder, as JSON",
+    )
+    foreign_tenant: str = Field("default", description="Tenant of messages on foreign topics")
+    unknown_devices: Literal["register", "reject"] = Field(
+        "register", description="First message of an unknown device: register it or dead-letter it"
+    )
+    batch_max: int = Field(5_000, ge=1, description="Readings per transaction, at most")
+    batch_age_ms: float = Field(
+        20, ge=0, description="Oldest a reading may grow before its transaction starts, ms"
+    )
+    max_payload_bytes: int = Field(
+        1_048_576, ge=1_024, description="Larger payloads are dead-lettered as too_large, bytes"
+    )
+    late_horizon_h: float = Field(
+        72, gt=0, description="Fixes later than this behind their device are stored as stale, h"
+    )
+    max_future_s: float = Field(
+        300, ge=0, description="Fixes further ahead of our clock are stored as future, s"
+    )
+    max_speed_mps: float = Field(70, gt=0, description="Faster steps are impossible_speed, m/s")
+    max_accuracy_m: float = Field(
+        1_000, gt=0, description="Fixes reported less accurate are stored as inaccurate, m"
+    )
+    silent_after_s: float = Field(
+        900, gt=0, description="A device heard before and quiet for this long is silent, s"
+    )
+    retention_days: int = Field(400, ge=1, description="Readings older are dropped, days")
+    compress_after_days: int = Field(
+        7, ge=1, description="TimescaleDB compresses chunks older than this, days"
+    )
+    http_host: str = Field("127.0.0.1", description="Address the api listens on")
+    http_port: int = Field(8080, ge=0, le=65_535, description="Port of the api; 0 picks one")
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        [], description="Origins allowed to call the api from a browser, comma-separated"
+    )
+    map_style_url: str | None = Field(
+        None, description="MapLibre style for streets; without it the map draws a plain canvas"
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Port of /metrics of ingest and monitor; 0 is off"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log line written"
+    )
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read `WAYMARK_*`, with `overrides` on top.
+
+    Raises:
+        SettingsError: naming each variable at fault, on one line.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks the values
+    except ValidationError as exc:
+        faults = "; ".join(
+            f"WAYMARK_{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']}"
+            for e in exc.errors()
+        )
+        raise SettingsError(faults) from exc
