@@ -9,6 +9,7 @@ from typing import Self
 import psycopg
 import pytest
 import redis
+from hypothesis.configuration import set_hypothesis_home_dir
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -19,6 +20,9 @@ from tracking.store.migrate import migrate
 for _name in list(os.environ):
     if _name.startswith("WAYMARK_") and not _name.startswith("WAYMARK_TEST_"):
         del os.environ[_name]
+
+# Its default, `.hypothesis` at the root, would be collected and warned about.
+set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")
 
 # A superuser's URL of a server that preloads timescaledb; see docs/embedded.md.
 _TIMESCALE_URL = os.environ.get("WAYMARK_TEST_TIMESCALE_URL")
