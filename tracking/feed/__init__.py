@@ -1,0 +1,56 @@
+"""What goes through Redis: channel names, the JSON of positions and events, both ends of the wire.
+
+Redis is fan-out only. Nothing waits for it and nothing is lost without it: a subscriber that was
+cut off reads the database from its last cursor. Owns no SQL and no policy of who gets what.
+"""
+
+from tracking.feed.codec import (
+    NOTICES,
+    EventRecord,
+    LiveEvent,
+    LivePosition,
+    PositionUpdate,
+    decode_event,
+    decode_positions,
+    encode_event,
+    encode_position,
+    encode_positions,
+    events_channel,
+    live_event,
+    live_position,
+    position_update,
+    position_updates,
+    positions_channel,
+    split_positions,
+    utc_datetime,
+    utc_us,
+)
+from tracking.feed.publisher import Publisher
+from tracking.feed.subscriber import Delivery, Lost, Subscribed, Subscriber
+
+__all__ = [
+    "NOTICES",
+    "Delivery",
+    "EventRecord",
+    "LiveEvent",
+    "LivePosition",
+    "Lost",
+    "PositionUpdate",
+    "Publisher",
+    "Subscribed",
+    "Subscriber",
+    "decode_event",
+    "decode_positions",
+    "encode_event",
+    "encode_position",
+    "encode_positions",
+    "events_channel",
+    "live_event",
+    "live_position",
+    "position_update",
+    "position_updates",
+    "positions_channel",
+    "split_positions",
+    "utc_datetime",
+    "utc_us",
+]

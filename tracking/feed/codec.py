@@ -1,0 +1,304 @@
+"""Channel names, and the JSON of positions and events. Pure: no sockets, no clock."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tracking.quality import Quality
+
+NOTICES = "wm:notices"
+
+
+def positions_channel(tenant: str) -> str:
+    """Channel of a tenant's positions: one message per stored batch."""
+    return f"wm:{tenant}:positions"
+
+
+def events_channel(tenant: str) -> str:
+    """Channel of a tenant's events: one message each, usually in cursor order."""
+    return f"wm:{tenant}:events"
+
+
+class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
+    """A position as every interface of Waymark writes it; times are aware UTC datetimes.
+
+    `quality` is a `Quality.label`, `h3` the hex string of the cell, `attrs` JSON text.
+    """
+
+    device: str
+    fix_time: datetime
+    received_at: datetime
+    lon: float
+    lat: float
+    alt_m: float | None
+    speed_mps: float | None
+    course_deg: float | None
+    accuracy_m: float | None
+    battery: float | None
+    quality: str
+    h3: str
+    attrs: msgspec.Raw | None
+
+
+class EventRecord(msgspec.Struct, frozen=True):
+    """One revision of an event, as stored and as sent. `cursor` is per tenant and gapless."""
+
+    id: str
+    tenant: str
+    type: str
+    subject: str
+    time_us: int
+    recorded_at_us: int
+    revision: int
+    status: str
+    late: bool
+    cursor: int
+    data: dict[str, object]
+
+
+class LivePosition(msgspec.Struct, frozen=True, gc=False):
+    """What fan-out must know of a position, and its JSON exactly as it arrived."""
+
+    device: str
+    fix_time: datetime
+    lon: float
+    lat: float
+    quality: str
+    raw: bytes = b""
+
+
+class _Place(msgspec.Struct, frozen=True, gc=False):
+    lon: float | None = None
+    lat: float | None = None
+
+
+class LiveEvent(msgspec.Struct, frozen=True, gc=False):
+    """What fan-out must know of an event, and its JSON exactly as it arrived."""
+
+    cursor: int
+    type: str
+    subject: str
+    data: _Place
+    raw: bytes = b""
+
+
+class _CloudEvent(msgspec.Struct, frozen=True):
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    data: dict[str, object]
+    tenant: str
+    recorded_at: datetime
+    revision: int
+    status: str
+    late: bool
+    cursor: int
+    specversion: str = "1.0"
+    datacontenttype: str = "application/json"
+
+
+class _Updates(msgspec.Struct):
+    updates: list[PositionUpdate]
+
+
+class _RawUpdates(msgspec.Struct):
+    updates: list[msgspec.Raw]
+
+
+_encoder = msgspec.json.Encoder()
+_updates_decoder = msgspec.json.Decoder(_Updates)
+_raw_updates_decoder = msgspec.json.Decoder(_RawUpdates)
+_live_position_decoder = msgspec.json.Decoder(LivePosition)
+_live_event_decoder = msgspec.json.Decoder(LiveEvent)
+_event_decoder = msgspec.json.Decoder(_CloudEvent)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LABELS = [quality.label for quality in Quality]
+
+
+def utc_datetime(time_us: int) -> datetime:
+    """The aware UTC datetime of microseconds since the epoch."""
+    return datetime.fromtimestamp(time_us // 1_000_000, UTC).replace(
+        microsecond=time_us % 1_000_000
+    )
+
+
+def utc_us(time: datetime) -> int:
+    """Microseconds since the epoch of an aware datetime, exactly."""
+    delta = time - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+# Decimals kept in JSON: 1e-7 degrees is 1 cm; the rest is below what a receiver can tell.
+_DECIMALS = {"alt_m": 1, "speed_mps": 2, "course_deg": 1, "accuracy_m": 1, "battery": 3}
+
+
+def position_update(  # noqa: PLR0917 -- called with `*row`, in the order of the JSON
+    device: str,
+    fix_time: datetime,
+    received_at: datetime,
+    lon: float,
+    lat: float,
+    alt_m: float | None,
+    speed_mps: float | None,
+    course_deg: float | None,
+    accuracy_m: float | None,
+    battery: float | None,
+    quality: int,
+    h3: int,
+    attrs: str | None,
+) -> PositionUpdate:
+    """One stored row as JSON shows it, rounded as `position_updates` rounds."""
+    return PositionUpdate(
+        device,
+        fix_time,
+        received_at,
+        round(lon, 7),
+        round(lat, 7),
+        None if alt_m is None else round(alt_m, 1),
+        None if speed_mps is None else round(speed_mps, 2),
+        None if course_deg is None else round(course_deg, 1),
+        None if accuracy_m is None else round(accuracy_m, 1),
+        None if battery is None else round(battery, 3),
+        _LABELS[quality],
+        f"{h3 & 0xFFFF_FFFF_FFFF_FFFF:x}",
+        None if attrs is None else msgspec.Raw(attrs.encode()),
+    )
+
+
+def position_updates(  # noqa: PLR0917 -- columns, in the order of the JSON
+    devices: Sequence[str],
+    fix_time_us: NDArray[np.int64],
+    received_us: NDArray[np.int64],
+    lon: NDArray[np.float64],
+    lat: NDArray[np.float64],
+    quality: Iterable[int],
+    h3: NDArray[np.int64] | NDArray[np.uint64],
+    attrs: Sequence[bytes | None] | None = None,
+    **optional: NDArray[np.floating[Any]],
+) -> list[PositionUpdate]:
+    """Columns of equal length as positions: 2 us a row, where a row at a time takes 5.
+
+    `optional` takes alt_m, speed_mps, course_deg, accuracy_m and battery, NaN where missing.
+    """
+    return list(
+        map(
+            PositionUpdate,
+            devices,
+            _datetimes(fix_time_us),
+            _datetimes(received_us),
+            np.round(lon, 7).tolist(),
+            np.round(lat, 7).tolist(),
+            *(_optional(optional.get(name), len(devices), n) for name, n in _DECIMALS.items()),
+            [_LABELS[code] for code in quality],
+            [f"{cell:x}" for cell in h3.view(np.uint64).tolist()],
+            [None if text is None else msgspec.Raw(text) for text in attrs]
+            if attrs is not None
+            else [None] * len(devices),
+        )
+    )
+
+
+def _datetimes(time_us: NDArray[np.int64]) -> list[datetime]:
+    naive = np.ascontiguousarray(time_us).view("datetime64[us]").tolist()
+    return [time.replace(tzinfo=UTC) for time in naive]
+
+
+def _optional(
+    column: NDArray[np.floating[Any]] | None, length: int, decimals: int
+) -> list[float | None]:
+    if column is None:
+        return [None] * length
+    rounded = np.round(column.astype(np.float64), decimals).tolist()
+    return [value if value == value else None for value in rounded]  # noqa: PLR0124 -- NaN
+
+
+def encode_positions(updates: list[PositionUpdate]) -> bytes:
+    """The message of `positions_channel`: `{"updates": [position, ...]}`."""
+    return _encoder.encode(_Updates(updates))
+
+
+def decode_positions(payload: bytes) -> list[PositionUpdate]:
+    """The opposite of `encode_positions`.
+
+    Raises:
+        msgspec.DecodeError: the payload is something else.
+    """
+    return _updates_decoder.decode(payload).updates
+
+
+def split_positions(payload: bytes) -> list[LivePosition]:
+    """The positions of a message with their JSON kept as it came, so nobody encodes it again.
+
+    Raises:
+        msgspec.DecodeError: the payload is something else.
+    """
+    return [live_position(bytes(raw)) for raw in _raw_updates_decoder.decode(payload).updates]
+
+
+def live_position(raw: bytes) -> LivePosition:
+    """The fan-out view of one position's JSON."""
+    head = _live_position_decoder.decode(raw)
+    return LivePosition(head.device, head.fix_time, head.lon, head.lat, head.quality, raw)
+
+
+def encode_position(update: PositionUpdate) -> bytes:
+    """The JSON of one position."""
+    return _encoder.encode(update)
+
+
+def encode_event(event: EventRecord) -> bytes:
+    """The message of `events_channel`: one CloudEvents 1.0 JSON object."""
+    return _encoder.encode(
+        _CloudEvent(
+            id=event.id,
+            source=f"/waymark/{event.tenant}",
+            type=event.type,
+            subject=event.subject,
+            time=utc_datetime(event.time_us),
+            data=event.data,
+            tenant=event.tenant,
+            recorded_at=utc_datetime(event.recorded_at_us),
+            revision=event.revision,
+            status=event.status,
+            late=event.late,
+            cursor=event.cursor,
+        )
+    )
+
+
+def decode_event(payload: bytes) -> EventRecord:
+    """The opposite of `encode_event`.
+
+    Raises:
+        msgspec.DecodeError: the payload is something else.
+    """
+    event = _event_decoder.decode(payload)
+    return EventRecord(
+        event.id,
+        event.tenant,
+        event.type,
+        event.subject,
+        utc_us(event.time),
+        utc_us(event.recorded_at),
+        event.revision,
+        event.status,
+        event.late,
+        event.cursor,
+        event.data,
+    )
+
+
+def live_event(raw: bytes) -> LiveEvent:
+    """The fan-out view of one event's JSON.
+
+    Raises:
+        msgspec.DecodeError: the payload is something else.
+    """
+    head = _live_event_decoder.decode(raw)
+    return LiveEvent(head.cursor, head.type, head.subject, head.data, raw)

@@ -1,0 +1,43 @@
+"""One raw connection to Redis or Valkey, without the driver's silent reconnects.
+
+The driver's own pub/sub object reconnects and resubscribes by itself, which hides exactly what a
+subscriber must know: that messages may have been missed. Both ends here therefore hold a plain
+connection and decide themselves when it is gone.
+"""
+
+import random
+from collections.abc import Iterator
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import RedisError
+
+# One round trip on a healthy link is well below 1 ms; nobody waits longer than this for one.
+TIMEOUT_S = 1.0
+LINK_ERRORS = (RedisError, OSError, TimeoutError)
+
+
+def open_connection(redis_url: str) -> AbstractConnection:
+    """A connection object for `redis://`, `rediss://` or `unix://`; nothing is sent yet.
+
+    Raises:
+        ValueError: the URL has another scheme.
+    """
+    # RESP2 keeps pub/sub messages in the stream of replies; no client name and no library name
+    # saves two round trips at each connect.
+    pool = ConnectionPool.from_url(
+        redis_url,
+        protocol=2,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        driver_info=None,
+    )
+    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    return connection
+
+
+def backoff_s() -> Iterator[float]:
+    """Endless delays between attempts, with jitter so that a fleet of processes spreads out."""
+    delay_s = 0.1
+    while True:
+        yield delay_s * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, not a secret
+        delay_s = min(delay_s * 2, 5.0)
