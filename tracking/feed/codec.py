@@ -182,7 +182,7 @@ def position_updates(  # noqa: PLR0917 -- columns, in the order of the JSON
     attrs: Sequence[bytes | None] | None = None,
     **optional: NDArray[np.floating[Any]],
 ) -> list[PositionUpdate]:
-    """Columns of equal length as positions: 2 us a row, where a row at a time takes 5.
+    """Columns of equal length as positions.
 
     `optional` takes alt_m, speed_mps, course_deg, accuracy_m and battery, NaN where missing.
     """

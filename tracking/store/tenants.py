@@ -1,0 +1,51 @@
+"""Tenants: made by an operator, never by a message or a request."""
+
+import re
+from typing import Any, cast
+
+import psycopg
+
+from tracking.errors import InputError, StoreUnavailable
+
+# One MQTT topic level and one part of a Redis channel: no wildcard, slash or colon.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def create_tenant(database_url: str, name: str) -> int:
+    """Make a tenant, or find the one of that name; return its id.
+
+    Raises:
+        InputError: the name cannot be a level of an MQTT topic.
+        StoreUnavailable: the database cannot be reached.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise InputError(
+            f"{name!r} cannot name a tenant: use up to 64 of A-Z a-z 0-9 . _ - and start with a "
+            "letter or digit",
+            field="tenant",
+        )
+    try:
+        with psycopg.connect(database_url, connect_timeout=10) as conn:
+            conn.execute(
+                "INSERT INTO tenant (name) VALUES (%s) ON CONFLICT (name) DO NOTHING", (name,)
+            )
+            return tenant_id_of(conn, name)
+    except psycopg.OperationalError as exc:
+        raise StoreUnavailable(f"cannot reach the database: {exc}".strip()) from exc
+
+
+def tenant_id_of(conn: psycopg.Connection[Any], name: str) -> int:
+    """The id of a tenant.
+
+    Raises:
+        InputError: there is none of that name; the message lists those there are.
+    """
+    row = conn.execute("SELECT id FROM tenant WHERE name = %s", (name,)).fetchone()
+    if row is None:
+        known = [r[0] for r in conn.execute("SELECT name FROM tenant ORDER BY name LIMIT 10")]
+        raise InputError(
+            f"there is no tenant {name!r}; there are: {', '.join(known)}. "
+            "Create it first, or use one of these",
+            field="tenant",
+        )
+    return cast("int", row[0])
