@@ -1,0 +1,157 @@
+"""Reading devices and what is known of each now."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from psycopg import AsyncConnection, sql
+
+from tracking.feed import PositionUpdate, position_update
+
+Connection = AsyncConnection[tuple[Any, ...]]
+
+# As `device_state.motion` counts them.
+MOTIONS = ("unknown", "stopped", "moving")
+
+
+class Bbox(NamedTuple):
+    """Degrees; `min_lon` above `max_lon` is a box across the antimeridian, as in RFC 7946."""
+
+    min_lon: float
+    min_lat: float
+    max_lon: float
+    max_lat: float
+
+    def holds(self, lon: float, lat: float) -> bool:
+        """Whether a place is inside or on the edge."""
+        if not self.min_lat <= lat <= self.max_lat:
+            return False
+        if self.min_lon <= self.max_lon:
+            return self.min_lon <= lon <= self.max_lon
+        return lon >= self.min_lon or lon <= self.max_lon
+
+
+class DeviceView(msgspec.Struct, frozen=True):
+    """A device and its state. `position` is its latest ok fix, None before the first."""
+
+    device: str
+    online: bool | None
+    online_at: datetime | None
+    silent_since: datetime | None
+    heard_at: datetime | None
+    motion: str
+    odometer_m: float
+    position: PositionUpdate | None
+    attrs: msgspec.Raw
+    created_at: datetime
+
+
+class DeviceFilter(NamedTuple):
+    """Which devices; None leaves that question open."""
+
+    names: tuple[str, ...] | None = None
+    prefix: str | None = None
+    online: bool | None = None
+    motion: str | None = None
+    bbox: Bbox | None = None
+
+
+_STATE = (
+    "SELECT d.name, s.fix_time, s.received_at, s.lon, s.lat, s.alt_m, s.speed_mps, s.course_deg, "
+    "s.accuracy_m, s.battery, 0 AS quality, s.h3, s.attrs::text"
+)
+_DEVICE = (
+    _STATE + ", s.online, s.online_at, s.silent_since, s.heard_at, coalesce(s.motion, 0), "
+    "coalesce(s.odometer_m, 0), d.attrs::text, d.created_at"
+)
+_FROM = " FROM device d LEFT JOIN device_state s ON s.device_id = d.id WHERE "
+
+
+async def list_devices(
+    conn: Connection, tenant_id: int, wanted: DeviceFilter, *, after: str | None, limit: int
+) -> list[DeviceView]:
+    """Devices by name, at most `limit`, those behind the name `after`."""
+    where, values = _conditions(tenant_id, wanted, after)
+    query = sql.SQL(_DEVICE + _FROM) + where + sql.SQL(" ORDER BY d.name LIMIT %(limit)s")
+    cursor = await conn.execute(query, {**values, "limit": limit})
+    return [_device(row) async for row in cursor]
+
+
+async def get_device(conn: Connection, tenant_id: int, name: str) -> DeviceView | None:
+    """One device by its name."""
+    found = await list_devices(conn, tenant_id, DeviceFilter(names=(name,)), after=None, limit=1)
+    return found[0] if found else None
+
+
+async def list_latest(
+    conn: Connection, tenant_id: int, wanted: DeviceFilter, *, after: str | None, limit: int
+) -> list[PositionUpdate]:
+    """The latest ok fix of each device that has one, by name, those behind the name `after`."""
+    where, values = _conditions(tenant_id, wanted, after)
+    query = (
+        sql.SQL(_STATE + _FROM + "s.fix_time IS NOT NULL AND ")
+        + where
+        + sql.SQL(" ORDER BY d.name LIMIT %(limit)s")
+    )
+    cursor = await conn.execute(query, {**values, "limit": limit})
+    return [position_update(*row) async for row in cursor]
+
+
+async def latest_heard_since(
+    conn: Connection, tenant_id: int, since: datetime
+) -> list[PositionUpdate]:
+    """The latest ok fix of each device that sent anything at or after `since` (our clock)."""
+    cursor = await conn.execute(
+        _STATE + _FROM + "d.tenant_id = %s AND s.fix_time IS NOT NULL AND s.heard_at >= %s",
+        (tenant_id, since),
+    )
+    return [position_update(*row) async for row in cursor]
+
+
+def _conditions(
+    tenant_id: int, wanted: DeviceFilter, after: str | None
+) -> tuple[sql.Composable, dict[str, object]]:
+    parts = ["d.tenant_id = %(tenant_id)s"]
+    values: dict[str, object] = {"tenant_id": tenant_id}
+    if after is not None:
+        parts.append("d.name > %(after)s")
+        values["after"] = after
+    if wanted.names is not None:
+        parts.append("d.name = ANY(%(names)s)")
+        values["names"] = list(wanted.names)
+    if wanted.prefix is not None:
+        parts.append("starts_with(d.name, %(prefix)s)")
+        values["prefix"] = wanted.prefix
+    if wanted.online is not None:
+        parts.append("s.online = %(online)s")
+        values["online"] = wanted.online
+    if wanted.motion is not None:
+        parts.append("coalesce(s.motion, 0) = %(motion)s")
+        values["motion"] = MOTIONS.index(wanted.motion)
+    if wanted.bbox is not None:
+        parts.append("s.lat BETWEEN %(min_lat)s AND %(max_lat)s")
+        crosses = wanted.bbox.min_lon > wanted.bbox.max_lon
+        parts.append(
+            "(s.lon >= %(min_lon)s OR s.lon <= %(max_lon)s)"
+            if crosses
+            else "s.lon BETWEEN %(min_lon)s AND %(max_lon)s"
+        )
+        values |= wanted.bbox._asdict()
+    return sql.SQL(" AND ").join(map(sql.SQL, parts)), values
+
+
+def _device(row: tuple[Any, ...]) -> DeviceView:
+    state, rest = row[:13], row[13:]
+    online, online_at, silent_since, heard_at, motion, odometer_m, attrs, created_at = rest
+    return DeviceView(
+        device=state[0],
+        online=online,
+        online_at=online_at,
+        silent_since=silent_since,
+        heard_at=heard_at,
+        motion=MOTIONS[motion],
+        odometer_m=round(odometer_m, 1),
+        position=None if state[1] is None else position_update(*state),
+        attrs=msgspec.Raw(attrs.encode()),
+        created_at=created_at,
+    )

@@ -1,0 +1,124 @@
+"""Reading events, by cursor for followers and by filter for people."""
+
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection, sql
+
+from tracking.feed import EventRecord
+from tracking.times import to_us
+
+Connection = AsyncConnection[tuple[Any, ...]]
+Order = Literal["asc", "desc"]
+
+
+class EventFilter(NamedTuple):
+    """Which events; None leaves that question open. Times are [start, end) of when it happened."""
+
+    types: tuple[str, ...] | None = None
+    device: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    status: str | None = None
+
+
+class EventPage(NamedTuple):
+    """What followed a cursor. Every event up to `covered` is in here or moved to a later cursor."""
+
+    events: list[EventRecord]
+    covered: int
+
+
+_SELECT = (
+    "SELECT e.id, t.name, e.type, e.subject, e.time, e.recorded_at, e.revision, e.status, e.late, "
+    "e.cursor, e.data FROM event e JOIN tenant t ON t.id = e.tenant_id WHERE "
+)
+
+
+async def feed_cursor(conn: Connection, tenant_id: int) -> int:
+    """The last cursor given out in committed transactions."""
+    found = await conn.execute("SELECT feed_cursor FROM tenant WHERE id = %s", (tenant_id,))
+    row = await found.fetchone()
+    return row[0] if row else 0
+
+
+async def events_after(
+    conn: Connection, tenant_id: int, cursor: int, *, limit: int = 1_000
+) -> EventPage:
+    """The events behind a cursor in cursor order, at most `limit`, with no hole.
+
+    One statement sees one snapshot, so the tenant's cursor read with the rows covers them all:
+    a cursor that has no row any more belongs to an event amended since.
+    """
+    found = await conn.execute(
+        "SELECT t.feed_cursor, e.* FROM tenant t LEFT JOIN LATERAL ("
+        "SELECT e.id, t.name, e.type, e.subject, e.time, e.recorded_at, e.revision, e.status, "
+        "e.late, e.cursor, e.data FROM event e WHERE e.tenant_id = t.id AND e.cursor > %s "
+        "ORDER BY e.cursor LIMIT %s) e ON true WHERE t.id = %s ORDER BY e.cursor",
+        (cursor, limit, tenant_id),
+    )
+    rows = await found.fetchall()
+    events = [_event(row[1:]) for row in rows if row[1] is not None]
+    if len(events) == limit:
+        return EventPage(events, events[-1].cursor)
+    return EventPage(events, max(cursor, rows[0][0] if rows else 0))
+
+
+async def list_events(
+    conn: Connection,
+    tenant_id: int,
+    wanted: EventFilter,
+    *,
+    after: int | None,
+    order: Order,
+    limit: int,
+) -> list[EventRecord]:
+    """Events in cursor order (ascending or descending), those beyond the cursor `after`."""
+    parts = ["e.tenant_id = %(tenant_id)s"]
+    values: dict[str, object] = {"tenant_id": tenant_id, "limit": limit}
+    if after is not None:
+        parts.append("e.cursor > %(after)s" if order == "asc" else "e.cursor < %(after)s")
+        values["after"] = after
+    if wanted.types is not None:
+        parts.append("e.type = ANY(%(types)s)")
+        values["types"] = list(wanted.types)
+    if wanted.device is not None:
+        parts.append("e.subject = %(device)s AND e.device_id IS NOT NULL")
+        values["device"] = wanted.device
+    if wanted.start is not None:
+        parts.append("e.time >= %(start)s")
+        values["start"] = wanted.start
+    if wanted.end is not None:
+        parts.append("e.time < %(end)s")
+        values["end"] = wanted.end
+    if wanted.status is not None:
+        parts.append("e.status = %(status)s")
+        values["status"] = wanted.status
+    query = (
+        sql.SQL(_SELECT)
+        + sql.SQL(" AND ").join(map(sql.SQL, parts))
+        + sql.SQL(" ORDER BY e.cursor ")
+        + sql.SQL("ASC" if order == "asc" else "DESC")
+        + sql.SQL(" LIMIT %(limit)s")
+    )
+    cursor = await conn.execute(query, values)
+    return [_event(row) async for row in cursor]
+
+
+async def get_event(conn: Connection, tenant_id: int, event_id: UUID) -> EventRecord | None:
+    """One event, in its latest revision."""
+    found = await conn.execute(
+        _SELECT + "e.tenant_id = %s AND e.id = %s",
+        (tenant_id, event_id),
+    )
+    row = await found.fetchone()
+    return None if row is None else _event(row)
+
+
+def _event(row: tuple[Any, ...]) -> EventRecord:
+    id_, tenant, type_, subject, time, recorded_at, revision, status, late, cursor, data = row
+    return EventRecord(
+        str(id_), tenant, type_, subject, to_us(time), to_us(recorded_at),
+        revision, status, late, cursor, data,
+    )  # fmt: skip

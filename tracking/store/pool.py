@@ -1,0 +1,131 @@
+"""The api's way to the database: a pool of reading connections that outlives outages."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+
+from tracking.errors import SchemaOutdated, StoreUnavailable
+from tracking.store.migrate import check
+
+Connection = AsyncConnection[tuple[Any, ...]]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A request waits this long for a connection before it is answered with 503.
+_WAIT_S = 2.0
+# The server ends a statement after this; the client gives up a little later if the server hangs.
+_STATEMENT_S = 10
+
+
+class ReadPool:
+    """Runs queries of `tracking.store` on pooled connections; tasks share one instance.
+
+    `open` returns at once and never fails for a database that is away: each query tries again.
+    """
+
+    def __init__(self, database_url: str, *, max_size: int = 8) -> None:
+        self._database_url = database_url
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            database_url,
+            kwargs={
+                "autocommit": True,
+                "application_name": "waymark-api",
+                "connect_timeout": 2,
+                "options": f"-c timezone=UTC -c statement_timeout={_STATEMENT_S}s",
+            },
+            # With none kept open and attempts that end after a second, each request makes its
+            # own attempt: an outage is over for us one request after it is over.
+            min_size=0,
+            max_size=max_size,
+            max_waiting=200,
+            timeout=_WAIT_S,
+            reconnect_timeout=1.0,
+            open=False,
+            name="api",
+        )
+
+    async def open(self) -> None:
+        """Start the pool's own tasks; connects on demand."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close every connection; queries from here on raise StoreUnavailable."""
+        await self._pool.close(timeout=2)
+
+    async def run(
+        self,
+        query: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run an idempotent query; it is run a second time when the first met a dead connection.
+
+        Raises:
+            StoreUnavailable: the database is away, too slow, or lacks migrations.
+        """
+        try:
+            async with asyncio.timeout(_WAIT_S + _STATEMENT_S + 1):
+                try:
+                    return await self._once(query, *args, **kwargs)
+                except _StaleConnectionError:
+                    # A restart of the server leaves only dead connections: none of the others
+                    # is worth a try.
+                    await self._pool.drain()
+                    return await self._once(query, *args, **kwargs)
+        except (_StaleConnectionError, PoolTimeout, TooManyRequests, TimeoutError) as exc:
+            raise StoreUnavailable(f"the database is away: {_sentence(exc)}") from exc
+        except psycopg.errors.QueryCanceled as exc:
+            raise StoreUnavailable(
+                f"the query took longer than {_STATEMENT_S} s: ask for less"
+            ) from exc
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
+            raise StoreUnavailable(
+                f"the database lacks a table or column, run `waymark migrate`: {_sentence(exc)}"
+            ) from exc
+        except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
+            raise StoreUnavailable(f"the database refused: {_sentence(exc)}") from exc
+
+    async def _once(
+        self,
+        query: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        async with self._pool.connection() as conn:
+            try:
+                return await query(conn, *args, **kwargs)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
+                if conn.closed:
+                    raise _StaleConnectionError(_sentence(exc)) from exc
+                raise
+
+    async def missing_migrations(self) -> list[str]:
+        """Names of the migrations the database lacks.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached.
+        """
+        return await asyncio.to_thread(_missing, self._database_url)
+
+
+class _StaleConnectionError(Exception):
+    """The connection was dead when it was used; another one may work."""
+
+
+def _missing(database_url: str) -> list[str]:
+    try:
+        with psycopg.connect(database_url, connect_timeout=2, autocommit=True) as conn:
+            check(conn)
+    except SchemaOutdated as exc:
+        return exc.missing
+    except psycopg.Error as exc:
+        raise StoreUnavailable(f"cannot reach the database: {_sentence(exc)}") from exc
+    return []
+
+
+def _sentence(exc: BaseException) -> str:
+    return str(exc).strip().partition("\n")[0] or type(exc).__name__
