@@ -4,6 +4,7 @@ WaymarkError
  +-- SettingsError         a WAYMARK_* value is missing or wrong
  +-- StoreError            the database refused or went away
  |    +-- StoreUnavailable   transient: retry, do not acknowledge
+ |    +-- StoreRefused       the values do not fit: the same batch cannot succeed
  |    +-- SchemaOutdated     run `waymark migrate`
  +-- FeedUnavailable       Redis is away: fan-out is skipped, nothing is lost
  +-- BrokerError           the MQTT broker refused the session
@@ -28,6 +29,10 @@ class StoreError(WaymarkError):
 
 class StoreUnavailable(StoreError):  # noqa: N818  -- a condition, not a mistake
     """The database is away or asked us to retry; the same work may succeed later."""
+
+
+class StoreRefused(StoreError):  # noqa: N818  -- as above
+    """The database refused the values themselves: retrying the same work cannot help."""
 
 
 class SchemaOutdated(StoreError):  # noqa: N818  -- as above

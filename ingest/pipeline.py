@@ -1,0 +1,335 @@
+"""The data path: one batch of messages, one transaction.
+
+Commit, then publish, then PUBACK: `process` returns after the commit with what is to be published,
+and the worker acknowledges last. A crash anywhere before the PUBACK replays the batch, and the
+replay changes nothing: readings are keyed by device and device time, events by what happened.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from h3.api import numpy_int as h3
+from numpy.typing import NDArray
+
+from ingest.batch import Batch
+from ingest.decode import Decoder
+from ingest.fleet import Fleet
+from ingest.mqtt import Message
+from ingest.plan import Plan, first_per_device, last_per_device, make_plan, unproven
+from ingest.readings import DeviceKey
+from ingest.sensors import store_sensors
+from ingest.sift import Limits
+from tracking.feed import EventRecord
+from tracking.fold.columnar import DeviceFact, FixColumns, fold_batch
+from tracking.fold.model import Rules
+from tracking.fold.state import StateArray
+from tracking.quality import Quality
+from tracking.store.connection import Connection, translated
+from tracking.store.connectivity import Report, set_online
+from tracking.store.eventlog import Occurrence, write_events
+from tracking.store.readings import (
+    PositionRows,
+    delete_positions,
+    existing_content,
+    insert_positions,
+)
+from tracking.store.rejects import bury, count_reasons
+from tracking.store.repairs import queue_repairs, save_checkpoints
+from tracking.store.states import Counts, Latest, lock_states, save_states
+from tracking.times import EARLIEST_US
+
+Ints = NDArray[np.int64]
+
+# The cell kept with each position: about 66 m across, finer than any fence's edge needs.
+H3_RESOLUTION = 10
+
+# A repair folds at most this many fixes it need not have; a checkpoint is one small row.
+CHECKPOINT_EVERY = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the pipeline takes from the settings."""
+
+    limits: Limits
+    rules: Rules
+    late_horizon_us: int
+
+
+@dataclass(slots=True)
+class Committed:
+    """What a committed batch has to tell: to publish, and to count."""
+
+    positions: Latest
+    devices: list[DeviceKey]  # of each of `positions`
+    events: list[EventRecord]
+    received: int
+    stored: int
+    duplicate: int
+    rejected: int
+    repairs: int
+
+
+@dataclass(slots=True)
+class _Work:
+    """A batch under the locks of its devices: what is known, decided and computed so far."""
+
+    batch: Batch
+    device_id: Ints  # of each device touched, as the next
+    tenant_id: Ints
+    states: StateArray
+    rebuild: Ints  # devices whose stored state this code cannot read
+    counts: Counts
+    plan: Plan
+
+
+class Pipeline:
+    """Stores batches over one connection. One per worker; one batch at a time."""
+
+    def __init__(self, decoder: Decoder, fleet: Fleet, policy: Policy) -> None:
+        self._decoder = decoder
+        self._fleet = fleet
+        self._policy = policy
+        # Set while the outcome of a transaction is unknown: no key is taken for new unasked.
+        self._doubtful = False
+
+    async def process(self, conn: Connection, messages: Sequence[Message]) -> Committed:
+        """Decode and store; all of the batch is in the database afterwards, or nothing of it.
+
+        Raises:
+            StoreUnavailable: try the same messages again; nothing may be acknowledged.
+            StoreRefused: a value among them cannot be stored.
+        """
+        readings = self._decoder.decode(messages)
+        try:
+            with translated():
+                await self._fleet.resolve(conn, self._decoder.devices)
+                batch = Batch.of(
+                    messages, readings, self._decoder, self._fleet, self._policy.limits
+                )
+                async with conn.transaction():
+                    work = await self._lock(conn, batch)
+                    committed = await self._store(conn, work)
+        except BaseException:
+            self._fleet.forget()
+            self._doubtful = True
+            raise
+        self._fleet.states[batch.slots] = work.states
+        self._fleet.version[batch.slots] += 1
+        self._doubtful = False
+        return committed
+
+    async def _store(self, conn: Connection, work: _Work) -> Committed:
+        """The order of writes matters at its end only: events last, see `write_events`."""
+        facts = self._fold(work)
+        latest = self._latest(work)
+        await self._write_positions(conn, work)
+        repairs = await self._queue_repairs(conn, work)
+        await self._checkpoint(conn, work)
+        await store_sensors(conn, work.batch, self._fleet, work.counts)
+        await save_states(
+            conn,
+            device_id=work.device_id,
+            states=work.states,
+            counts=work.counts,
+            heard_us=work.batch.heard_us,
+            latest=latest,
+        )
+        await bury(conn, work.batch.letters)
+        await count_reasons(conn, work.batch.reasons + self._flaws(work))
+        connectivity = await set_online(conn, self._reports(work.batch))
+        events = await write_events(conn, self._occurrences(work.batch, facts) + connectivity)
+        return Committed(
+            positions=latest,
+            devices=[self._fleet.keys[slot] for slot in work.batch.slots[latest.row].tolist()],
+            events=events,
+            received=int(work.counts.received.sum()),
+            stored=int(work.counts.stored.sum()),
+            duplicate=int(work.counts.duplicate.sum()),
+            rejected=sum(work.batch.reasons.values()),
+            repairs=repairs,
+        )
+
+    async def _lock(self, conn: Connection, batch: Batch) -> _Work:
+        """Lock the devices, catch up with other writers, and decide each position's fate."""
+        fleet, sifted = self._fleet, batch.sifted
+        device_id = fleet.device_id[batch.slots]
+        moved = await lock_states(conn, device_id, fleet.version[batch.slots])
+        unreadable = fleet.take(batch.slots, device_id, moved)
+        states = fleet.states[batch.slots]
+        counts = Counts.zeros(len(batch.slots))
+        counts.received += batch.received
+        np.add.at(counts.duplicate, sifted.duplicate, 1)
+        np.add.at(counts.conflict, sifted.conflict, 1)
+
+        everything = self._doubtful or len(unreadable) > 0
+        ask = np.arange(len(sifted.slot)) if everything else unproven(sifted, states)
+        existing = {}
+        if len(ask):
+            found = await existing_content(
+                conn, device_id[sifted.slot[ask]], sifted.time_us[ask], sifted.seq[ask]
+            )
+            existing = {int(ask[i]): stored for i, stored in found.items()}
+        plan = make_plan(sifted, states, existing, self._policy.late_horizon_us)
+        for column, rows in (
+            (counts.stored, np.setdiff1d(plan.stored, plan.displacing, assume_unique=True)),
+            (counts.duplicate, plan.duplicate),
+            (counts.conflict, plan.conflict),
+            (counts.late, plan.late),
+        ):
+            np.add.at(column, sifted.slot[rows], 1)
+        rebuild = np.flatnonzero(np.isin(batch.slots, unreadable))
+        tenant_id = fleet.tenant_id[batch.slots]
+        return _Work(batch, device_id, tenant_id, states, rebuild, counts, plan)
+
+    def _fold(self, work: _Work) -> list[DeviceFact]:
+        """Fold what is ahead, in place, and write the qualities the fold decided."""
+        sifted, rows = work.batch.sifted, work.plan.folded
+        positions, source = work.batch.positions, sifted.row[rows]
+        future = work.plan.stored[sifted.quality[work.plan.stored] == Quality.FUTURE]
+        np.maximum.at(work.states["future_us"], sifted.slot[future], sifted.time_us[future])
+        columns = FixColumns.of(
+            device=sifted.slot[rows],
+            time_us=sifted.time_us[rows],
+            seq=sifted.seq[rows],
+            quality=sifted.quality[rows],
+            lon=positions.lon[source],
+            lat=positions.lat[source],
+            speed_mps=positions.speed_mps[source],
+            accuracy_m=positions.accuracy_m[source],
+        )
+        sifted.quality[rows], facts = fold_batch(work.states, columns, self._policy.rules)
+        return facts
+
+    @staticmethod
+    def _latest(work: _Work) -> Latest:
+        """The newest ok fix of each device that has one in this batch."""
+        sifted, positions = work.batch.sifted, work.batch.positions
+        ok = work.plan.folded[sifted.quality[work.plan.folded] == Quality.OK]
+        rows = ok[last_per_device(sifted.slot[ok])]
+        source = sifted.row[rows]
+        return Latest(
+            row=sifted.slot[rows],
+            fix_time_us=sifted.time_us[rows],
+            seq=sifted.seq[rows],
+            received_us=positions.received_us[source],
+            lon=positions.lon[source],
+            lat=positions.lat[source],
+            alt_m=positions.alt_m[source],
+            speed_mps=positions.speed_mps[source],
+            course_deg=positions.course_deg[source],
+            accuracy_m=positions.accuracy_m[source],
+            battery=positions.battery[source],
+            h3=_cells(positions.lon[source], positions.lat[source]),
+            attrs=_attrs(positions.attrs, source),
+        )
+
+    @staticmethod
+    async def _write_positions(conn: Connection, work: _Work) -> None:
+        sifted, positions, plan = work.batch.sifted, work.batch.positions, work.plan
+        if len(plan.displacing):
+            lost = plan.displacing
+            await delete_positions(
+                conn, work.device_id[sifted.slot[lost]], sifted.time_us[lost], sifted.seq[lost]
+            )
+        rows = plan.stored
+        if not len(rows):
+            return
+        source = sifted.row[rows]
+        await insert_positions(
+            conn,
+            PositionRows(
+                device_id=work.device_id[sifted.slot[rows]],
+                tenant_id=work.tenant_id[sifted.slot[rows]],
+                fix_time_us=sifted.time_us[rows],
+                seq=sifted.seq[rows],
+                received_us=positions.received_us[source],
+                lon=positions.lon[source],
+                lat=positions.lat[source],
+                alt_m=positions.alt_m[source],
+                speed_mps=positions.speed_mps[source],
+                course_deg=positions.course_deg[source],
+                accuracy_m=positions.accuracy_m[source],
+                battery=positions.battery[source],
+                quality=sifted.quality[rows],
+                h3=_cells(positions.lon[source], positions.lat[source]),
+                content=sifted.content[rows],
+                attrs=_attrs(positions.attrs, source),
+            ),
+        )
+
+    @staticmethod
+    async def _queue_repairs(conn: Connection, work: _Work) -> int:
+        sifted, rows = work.batch.sifted, work.plan.repaired
+        first = rows[first_per_device(sifted.slot[rows])]
+        start = np.full(len(work.rebuild), EARLIEST_US)
+        device = np.concatenate([sifted.slot[first], work.rebuild])
+        time_us = np.concatenate([sifted.time_us[first], start])
+        seq = np.concatenate([sifted.seq[first], start])
+        # A device that is rebuilt from the start needs no second request.
+        device, kept = np.unique(device[::-1], return_index=True)
+        kept = len(time_us) - 1 - kept
+        await queue_repairs(
+            conn, work.device_id[device], work.tenant_id[device], time_us[kept], seq[kept]
+        )
+        return len(device)
+
+    @staticmethod
+    async def _checkpoint(conn: Connection, work: _Work) -> None:
+        due = np.flatnonzero(work.states["since_checkpoint"] >= CHECKPOINT_EVERY)
+        if not len(due):
+            return
+        work.states["since_checkpoint"][due] = 0
+        states = work.states[due]
+        await save_checkpoints(
+            conn,
+            list(
+                zip(
+                    work.device_id[due].tolist(),
+                    states["head_us"].tolist(),
+                    states["head_seq"].tolist(),
+                    [state.tobytes() for state in states],
+                    strict=True,
+                )
+            ),
+        )
+
+    def _flaws(self, work: _Work) -> Counter[tuple[int, str, str]]:
+        """Stored fixes that are not ok, for the ledger's counts by reason."""
+        sifted, rows = work.batch.sifted, work.plan.stored
+        flawed = rows[sifted.quality[rows] != Quality.OK]
+        return Counter(
+            (
+                int(work.tenant_id[device]),
+                self._fleet.keys[int(work.batch.slots[device])].name,
+                Quality(quality).label,
+            )
+            for device, quality in zip(
+                sifted.slot[flawed].tolist(), sifted.quality[flawed].tolist(), strict=True
+            )
+        )
+
+    def _reports(self, batch: Batch) -> list[Report]:
+        return [
+            Report(self._fleet.device(int(batch.slots[local])), status.online, status.received_us)
+            for local, status in batch.statuses
+        ]
+
+    def _occurrences(self, batch: Batch, facts: list[DeviceFact]) -> list[Occurrence]:
+        return [
+            self._fleet.device(int(batch.slots[device])).of_fact(fact) for device, fact in facts
+        ]
+
+
+def _cells(lon: NDArray[np.floating], lat: NDArray[np.floating]) -> Ints:
+    cell = h3.latlng_to_cell
+    return np.array(
+        [cell(y, x, H3_RESOLUTION) for x, y in zip(lon.tolist(), lat.tolist(), strict=True)],
+        dtype=np.uint64,
+    ).view(np.int64)
+
+
+def _attrs(attrs: list[bytes | None] | None, rows: Ints) -> list[bytes | None]:
+    return [None] * len(rows) if attrs is None else [attrs[row] for row in rows.tolist()]

@@ -1,0 +1,189 @@
+"""The ingest process: one MQTT session, one pipeline, one repairer.
+
+Tasks, all owned by `Worker.run`: `session` (ends on stop, after its drain), `store` (takes
+batches, stores, publishes, acknowledges; ends when cancelled) and `repair` (likewise). A failure
+of the database only ever delays them; any other exception ends the process, which the supervisor
+restarts: nothing unacknowledged is lost by that.
+"""
+
+import asyncio
+import logging
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ingest.announce import announcements, event_announcements
+from ingest.decode import Decoder
+from ingest.fleet import Fleet
+from ingest.inbox import Inbox
+from ingest.metrics import Metrics
+from ingest.mqtt import Message, Session, session_options
+from ingest.pipeline import CHECKPOINT_EVERY, Pipeline, Policy
+from ingest.repair import repair_device
+from ingest.sift import Limits
+from tracking.errors import StoreRefused, StoreUnavailable
+from tracking.feed import Publisher
+from tracking.fold import Rules
+from tracking.quality import Reject
+from tracking.settings import Settings
+from tracking.store.connection import Connection, connect, translated
+from tracking.store.rejects import DeadLetter, bury
+from tracking.store.repairs import waiting_repairs
+
+logger = logging.getLogger(__name__)
+
+_BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.1, 5.0
+# How long late fixes of a device gather before its history is folded again: one pass for a
+# flushed backlog instead of one per batch.
+_REPAIR_PAUSE_S = 0.25
+_REPAIRS_PER_LOOK = 200
+
+T = TypeVar("T")
+
+
+async def run(settings: Settings, *, index: int = 0) -> None:
+    """Be worker `index` until SIGTERM or SIGINT: then finish what was received, and return."""
+    worker = Worker(settings, index=index)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    await worker.run()
+
+
+class Worker:
+    """One ingest worker. `run` owns all its tasks; `stop` may be called once it runs."""
+
+    def __init__(self, settings: Settings, *, index: int = 0) -> None:
+        self._database_url = settings.database_url.get_secret_value()
+        self._inbox = Inbox(batch_max=settings.batch_max, batch_age_s=settings.batch_age_ms / 1_000)
+        self.session = Session(session_options(settings, index), self._inbox.put)
+        self._publisher = Publisher(settings.redis_url.get_secret_value())
+        self._policy = policy(settings)
+        self._pipeline = Pipeline(
+            Decoder(
+                formats=settings.formats,
+                foreign_tenant=settings.foreign_tenant,
+                max_payload_bytes=settings.max_payload_bytes,
+            ),
+            Fleet(register=settings.unknown_devices == "register"),
+            self._policy,
+        )
+        self.metrics = Metrics(self.session, self._inbox, self._publisher, settings.metrics_port)
+        self._name = f"waymark-ingest-{index}"
+        self._work_to_repair = asyncio.Event()
+
+    def stop(self) -> None:
+        """Receive nothing more, store and acknowledge what was received, then end `run`."""
+        logger.info("stopping: %d message(s) to finish", self.session.outstanding)
+        self.session.stop()
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        async with self._publisher, self.metrics, asyncio.TaskGroup() as tasks:
+            store = tasks.create_task(self._store_for_ever(), name="ingest.store")
+            repair = tasks.create_task(self._repair_for_ever(), name="ingest.repair")
+            await tasks.create_task(self.session.run(), name="ingest.session")
+            store.cancel()
+            repair.cancel()
+
+    async def _store_for_ever(self) -> None:
+        store = _Store(self._database_url, self._name)
+        while True:
+            await self._settle(store, await self._inbox.take())
+
+    async def _settle(self, store: "_Store", messages: list[Message]) -> None:
+        """Commit, then publish, then acknowledge; however long the database is away.
+
+        A batch with a value the database refuses is halved until the message at fault is alone,
+        and that one is buried.
+        """
+        try:
+            committed = await store.insist(lambda conn: self._pipeline.process(conn, messages))
+        except StoreRefused as exc:
+            if len(messages) == 1:
+                await self._bury(store, messages[0], str(exc))
+                return
+            middle = len(messages) // 2
+            await self._settle(store, messages[:middle])
+            await self._settle(store, messages[middle:])
+            return
+        await self._publisher.publish(announcements(committed))
+        self.session.ack([message.ticket for message in messages])
+        self.metrics.count(committed, messages)
+        if committed.repairs:
+            self._work_to_repair.set()
+
+    async def _bury(self, store: "_Store", message: Message, fault: str) -> None:
+        logger.error("the database refused a message on %s: %s", message.topic, fault)
+        letter = DeadLetter(
+            topic=message.topic.decode("utf-8", "backslashreplace"),
+            payload=message.payload,
+            reason=Reject.STORE_REFUSED,
+            detail=fault[:1_000],
+            received_us=message.received_us,
+        )
+        await store.insist(lambda conn: bury(conn, [letter]))
+        self.session.ack([message.ticket])
+
+    async def _repair_for_ever(self) -> None:
+        store = _Store(self._database_url, f"{self._name}-repair")
+        while True:
+            waiting = await store.insist(lambda conn: waiting_repairs(conn, _REPAIRS_PER_LOOK))
+            for device_id in waiting:
+                events = await store.insist(
+                    lambda conn, device_id=device_id: repair_device(  # type: ignore[misc]
+                        conn, device_id, self._policy.rules, CHECKPOINT_EVERY
+                    )
+                )
+                await self._publisher.publish(event_announcements(events))
+                self.metrics.repaired(len(events))
+            self._work_to_repair.clear()
+            # Other workers' requests are looked for now and then: their owner may have died.
+            try:
+                async with asyncio.timeout(_REPAIR_PAUSE_S if waiting else 1.0):
+                    await self._work_to_repair.wait()
+                await asyncio.sleep(_REPAIR_PAUSE_S)
+            except TimeoutError:
+                pass
+
+
+def policy(settings: Settings) -> Policy:
+    """The pipeline's thresholds."""
+    return Policy(
+        limits=Limits(
+            max_future_us=int(settings.max_future_s * 1e6),
+            max_accuracy_m=settings.max_accuracy_m,
+        ),
+        rules=Rules(max_speed_mps=settings.max_speed_mps),
+        late_horizon_us=int(settings.late_horizon_h * 3_600e6),
+    )
+
+
+class _Store:
+    """One connection that is opened when needed and replaced when lost. One task uses it."""
+
+    def __init__(self, database_url: str, name: str) -> None:
+        self._database_url = database_url
+        self._name = name
+        self._conn: Connection | None = None
+
+    async def insist(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do `work`, again and again while the database is away, with jittered backoff.
+
+        Raises:
+            StoreRefused: the values are at fault.
+        """
+        attempt = 0
+        while True:
+            try:
+                if self._conn is None or self._conn.closed:
+                    self._conn = await connect(self._database_url, name=self._name)
+                with translated():
+                    return await work(self._conn)
+            except StoreUnavailable as exc:
+                ceiling_s = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(attempt, 10))
+                if attempt % 10 == 0:
+                    logger.warning("the database is away, trying again: %s", exc)
+                attempt += 1
+                await asyncio.sleep(random.uniform(0, ceiling_s))  # noqa: S311 -- jitter

@@ -1,0 +1,51 @@
+"""Connections of the long-running writers, and the one place where driver errors are translated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+
+from tracking.errors import StoreRefused, StoreUnavailable
+from tracking.store.arrays import register
+
+Connection = AsyncConnection[tuple[Any, ...]]
+
+
+async def connect(database_url: str, *, name: str) -> Connection:
+    """Open a connection that sends numpy columns; `name` shows in pg_stat_activity.
+
+    Raises:
+        StoreUnavailable: the server cannot be reached within 5 s.
+    """
+    with translated():
+        conn = await AsyncConnection.connect(
+            database_url,
+            autocommit=True,
+            connect_timeout=5,
+            application_name=name,
+            # A writer that hangs on a dead peer would hold its device locks; the server notices.
+            options="-c idle_in_transaction_session_timeout=60s -c tcp_user_timeout=20s",
+            keepalives_idle=10,
+            prepare_threshold=3,
+        )
+    register(conn.adapters)
+    return conn
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn driver errors into ours.
+
+    Raises:
+        StoreRefused: a value does not fit, so whoever brought it must be found.
+        StoreUnavailable: anything else (gone, restarting, deadlock, disk full, schema mid-change):
+            the values are not at fault and must be kept until it works.
+    """
+    try:
+        yield
+    except (psycopg.DataError, psycopg.IntegrityError) as exc:
+        raise StoreRefused(str(exc).strip()) from exc
+    except psycopg.Error as exc:
+        raise StoreUnavailable(str(exc).strip() or type(exc).__name__) from exc

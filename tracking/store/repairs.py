@@ -1,0 +1,88 @@
+"""The repair queue and the checkpoints: where history changed, and where to start again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import AsyncConnection
+
+from tracking.fold.state import NEVER
+from tracking.store.arrays import Blobs, Int4s, Int8s, Times
+from tracking.times import EARLIEST_US, from_us, to_us
+
+Connection = AsyncConnection[tuple[Any, ...]]
+Ints = NDArray[np.int64]
+
+_QUEUE = """
+INSERT INTO repair (device_id, tenant_id, fix_time, seq)
+SELECT * FROM unnest(%s, %s, %s, %s)
+ON CONFLICT (device_id) DO UPDATE SET fix_time = excluded.fix_time, seq = excluded.seq
+WHERE (excluded.fix_time, excluded.seq) < (repair.fix_time, repair.seq)
+"""
+
+_CHECKPOINT = """
+INSERT INTO checkpoint (device_id, fix_time, seq, fold) SELECT * FROM unnest(%s, %s, %s, %s)
+ON CONFLICT (device_id, fix_time, seq) DO UPDATE SET fold = excluded.fold
+"""
+
+_NEAREST = """
+SELECT fix_time, seq, fold FROM checkpoint
+WHERE device_id = %s AND (fix_time, seq) < (%s, %s) ORDER BY fix_time DESC, seq DESC LIMIT 1
+"""
+
+
+async def queue_repairs(
+    conn: Connection, device_id: Ints, tenant_id: Ints, fix_time_us: Ints, seq: Ints
+) -> None:
+    """Ask for devices to be folded again from the given fixes on; the earliest request counts."""
+    if len(device_id):
+        await conn.execute(
+            _QUEUE, (Int8s(device_id), Int4s(tenant_id), Times(fix_time_us), Int8s(seq))
+        )
+
+
+async def waiting_repairs(conn: Connection, limit: int) -> list[int]:
+    """Devices that wait, longest first. Nothing is locked: another worker may be faster."""
+    cursor = await conn.execute(
+        "SELECT device_id FROM repair ORDER BY queued_at LIMIT %s", (limit,)
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def take_repair(conn: Connection, device_id: int) -> tuple[int, int] | None:
+    """Remove a device's request and return its (fix_time_us, seq); None when already taken.
+
+    The device must be locked: ingest queues under the same lock.
+    """
+    cursor = await conn.execute(
+        "DELETE FROM repair WHERE device_id = %s RETURNING fix_time, seq", (device_id,)
+    )
+    row = await cursor.fetchone()
+    return None if row is None else (to_us(row[0]), row[1])
+
+
+async def save_checkpoints(
+    conn: Connection, checkpoints: Sequence[tuple[int, int, int, bytes]]
+) -> None:
+    """Keep states as they were after a fix: (device_id, time_us, seq, fold) each."""
+    if checkpoints:
+        device_id, time_us, seq, fold = zip(*checkpoints, strict=True)
+        await conn.execute(_CHECKPOINT, (Int8s(device_id), Times(time_us), Int8s(seq), Blobs(fold)))
+
+
+async def nearest_checkpoint(
+    conn: Connection, device_id: int, before_us: int, before_seq: int
+) -> tuple[int, int, bytes | None]:
+    """The last checkpoint before a fix, as (time_us, seq, fold); the beginning when none."""
+    cursor = await conn.execute(_NEAREST, (device_id, from_us(before_us), before_seq))
+    row = await cursor.fetchone()
+    return (NEVER, NEVER, None) if row is None else (to_us(row[0]), row[1], row[2])
+
+
+async def drop_checkpoints(conn: Connection, device_id: int, after_us: int, after_seq: int) -> None:
+    """Forget what was folded on the old history: every checkpoint behind the given one."""
+    await conn.execute(
+        "DELETE FROM checkpoint WHERE device_id = %s AND (fix_time, seq) > (%s, %s)",
+        (device_id, from_us(max(after_us, EARLIEST_US)), after_seq),
+    )

@@ -1,0 +1,208 @@
+"""`device_state` and `checkpoint`: what is known of each device, and where repairs start."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import AsyncConnection
+
+from tracking.fold.state import DeviceState, StateArray, dump_state
+from tracking.store.arrays import Blobs, Float4s, Float8s, Int2s, Int8s, PgArray, Texts, Times
+from tracking.store.eventlog import Device
+from tracking.times import EARLIEST_US, from_us
+
+Connection = AsyncConnection[tuple[Any, ...]]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.floating]
+
+# Rows are locked in device order by every writer, so writers cannot deadlock. Only states
+# another writer moved come back; the usual answer is empty.
+_LOCK = """
+WITH locked AS MATERIALIZED (
+    SELECT s.device_id, s.version, s.fold, k.version AS cached
+    FROM unnest(%s, %s) k(device_id, version) JOIN device_state s USING (device_id)
+    ORDER BY s.device_id FOR NO KEY UPDATE OF s)
+SELECT device_id, version, fold FROM locked WHERE version <> cached
+"""
+
+_UPDATE = """
+UPDATE device_state s SET
+    version = s.version + 1, fold = u.fold, motion = u.motion, odometer_m = u.odometer_m,
+    missing_seq = u.missing_seq, heard_at = GREATEST(s.heard_at, u.heard_at), silent_since = NULL,
+    received = s.received + u.received, stored = s.stored + u.stored,
+    duplicate = s.duplicate + u.duplicate, conflict = s.conflict + u.conflict,
+    late = s.late + u.late
+FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    u(device_id, fold, motion, odometer_m, missing_seq, heard_at, received, stored, duplicate,
+      conflict, late)
+WHERE s.device_id = u.device_id
+"""
+
+_MOVE = """
+UPDATE device_state s SET
+    version = s.version + 1, fold = u.fold, motion = u.motion, odometer_m = u.odometer_m,
+    missing_seq = u.missing_seq, heard_at = GREATEST(s.heard_at, u.heard_at), silent_since = NULL,
+    received = s.received + u.received, stored = s.stored + u.stored,
+    duplicate = s.duplicate + u.duplicate, conflict = s.conflict + u.conflict,
+    late = s.late + u.late,
+    fix_time = u.fix_time, seq = u.seq, received_at = u.received_at, lon = u.lon, lat = u.lat,
+    alt_m = NULLIF(u.alt_m, 'NaN'), speed_mps = NULLIF(u.speed_mps, 'NaN'),
+    course_deg = NULLIF(u.course_deg, 'NaN'), accuracy_m = NULLIF(u.accuracy_m, 'NaN'),
+    battery = NULLIF(u.battery, 'NaN'), h3 = u.h3, attrs = u.attrs::jsonb
+FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+            %s, %s)
+    u(device_id, fold, motion, odometer_m, missing_seq, heard_at, received, stored, duplicate,
+      conflict, late, fix_time, seq, received_at, lon, lat, alt_m, speed_mps, course_deg,
+      accuracy_m, battery, h3, attrs)
+WHERE s.device_id = u.device_id
+"""
+
+_REFRESH = """
+UPDATE device_state s SET
+    version = s.version + 1, fold = %(fold)s, motion = %(motion)s, odometer_m = %(odometer_m)s,
+    missing_seq = %(missing_seq)s, fix_time = p.fix_time, seq = p.seq,
+    received_at = p.received_at, lon = p.lon, lat = p.lat, alt_m = p.alt_m,
+    speed_mps = p.speed_mps, course_deg = p.course_deg, accuracy_m = p.accuracy_m,
+    battery = p.battery, h3 = p.h3, attrs = p.attrs
+FROM (SELECT 1) one LEFT JOIN position p
+    ON p.device_id = %(device_id)s AND p.fix_time = %(ok_time)s AND p.seq = %(ok_seq)s
+WHERE s.device_id = %(device_id)s
+"""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Ledger increments of a batch, one element per device."""
+
+    received: Ints
+    stored: Ints
+    duplicate: Ints
+    conflict: Ints
+    late: Ints
+
+    @classmethod
+    def zeros(cls, n: int) -> "Counts":
+        """No increments for `n` devices."""
+        return cls(*(np.zeros(n, np.int64) for _ in range(5)))
+
+
+@dataclass(slots=True)
+class Latest:
+    """The newest ok fix of some devices; columns of equal length, NaN for missing."""
+
+    row: Ints  # which device of the batch
+    fix_time_us: Ints
+    seq: Ints
+    received_us: Ints
+    lon: Floats
+    lat: Floats
+    alt_m: Floats
+    speed_mps: Floats
+    course_deg: Floats
+    accuracy_m: Floats
+    battery: Floats
+    h3: Ints
+    attrs: list[bytes | None]
+
+
+async def lock_states(
+    conn: Connection, device_id: Ints, version: Ints
+) -> list[tuple[int, int, bytes | None]]:
+    """Lock the rows until the transaction ends; return (id, version, fold) of those whose
+    version is not the given one.
+    """  # noqa: D205 -- one contract
+    cursor = await conn.execute(_LOCK, (Int8s(device_id), Int8s(version)), binary=True)
+    return await cursor.fetchall()
+
+
+async def save_states(
+    conn: Connection,
+    *,
+    device_id: Ints,
+    states: StateArray,
+    counts: Counts,
+    heard_us: Ints,
+    latest: Latest,
+) -> None:
+    """Write the states of locked devices, raise their versions by one and count the ledger."""
+    moved = latest.row
+    still = np.setdiff1d(np.arange(len(device_id)), moved, assume_unique=True)
+    columns = _state_columns(device_id, states, counts, heard_us)
+    if len(still):
+        await conn.execute(_UPDATE, [column(still) for column in columns])
+    if len(moved):
+        parameters = [column(moved) for column in columns]
+        parameters += [
+            Times(latest.fix_time_us),
+            Int8s(latest.seq),
+            Times(latest.received_us),
+            Float8s(latest.lon),
+            Float8s(latest.lat),
+            *[
+                Float4s(column)
+                for column in (
+                    latest.alt_m,
+                    latest.speed_mps,
+                    latest.course_deg,
+                    latest.accuracy_m,
+                    latest.battery,
+                )
+            ],
+            Int8s(latest.h3),
+            Texts(latest.attrs),
+        ]
+        await conn.execute(_MOVE, parameters)
+
+
+def _state_columns(
+    device_id: Ints, states: StateArray, counts: Counts, heard_us: Ints
+) -> list[Callable[[Ints], PgArray]]:
+    size = states.dtype.itemsize
+
+    def folds(rows: Ints) -> Blobs:
+        whole = states[rows].tobytes()
+        return Blobs([whole[i : i + size] for i in range(0, len(whole), size)])
+
+    return [
+        lambda rows: Int8s(device_id[rows]),
+        folds,
+        lambda rows: Int2s(states["motion"][rows]),
+        lambda rows: Float8s(states["odometer_m"][rows]),
+        lambda rows: Int8s(states["seq_missing"][rows]),
+        lambda rows: Times(heard_us[rows]),
+        lambda rows: Int8s(counts.received[rows]),
+        lambda rows: Int8s(counts.stored[rows]),
+        lambda rows: Int8s(counts.duplicate[rows]),
+        lambda rows: Int8s(counts.conflict[rows]),
+        lambda rows: Int8s(counts.late[rows]),
+    ]
+
+
+async def lock_device(conn: Connection, device_id: int) -> tuple[Device, bytes | None] | None:
+    """Lock one device until the transaction ends: who it is, and its fold state."""
+    cursor = await conn.execute(
+        "SELECT t.name, t.id, d.name, d.id, s.fold FROM device_state s "
+        "JOIN device d ON d.id = s.device_id JOIN tenant t ON t.id = d.tenant_id "
+        "WHERE s.device_id = %s FOR NO KEY UPDATE OF s",
+        (device_id,),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else (Device(*row[:4]), row[4])
+
+
+async def refresh_state(conn: Connection, device_id: int, state: DeviceState) -> None:
+    """Write a repaired state of a locked device, and the latest fix it stands on."""
+    await conn.execute(
+        _REFRESH,
+        {
+            "device_id": device_id,
+            "fold": dump_state(state),
+            "motion": state.motion,
+            "odometer_m": state.odometer_m,
+            "missing_seq": state.seq_missing,
+            "ok_time": from_us(max(state.ok_us, EARLIEST_US)),
+            "ok_seq": state.ok_seq,
+        },
+    )

@@ -1,0 +1,28 @@
+"""Times: microseconds since the Unix epoch inside, ISO-8601 with Z outside."""
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+# Earlier than any reading (decode refuses what claims to be older) and safe to convert.
+EARLIEST_US = 0
+
+
+def iso(time_us: int) -> str:
+    """`time_us` as ISO-8601 in UTC, with as many decimals as it needs (0, 3 or 6)."""
+    seconds, us = divmod(time_us, 1_000_000)
+    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    if not us:
+        return text + "Z"
+    return f"{text}.{us // 1000:03d}Z" if us % 1000 == 0 else f"{text}.{us:06d}Z"
+
+
+def to_us(moment: datetime) -> int:
+    """An aware datetime as microseconds, exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_us(time_us: int) -> datetime:
+    """Microseconds as an aware datetime in UTC, exactly."""
+    return _EPOCH + timedelta(microseconds=time_us)
