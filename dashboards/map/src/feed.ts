@@ -1,0 +1,161 @@
+/**
+ * The websocket feed: authenticate, subscribe, and after any loss resume from the last event's cursor.
+ *
+ * Delivers each event revision once, in cursor order. Owns one socket and one timer at a time; `stop`
+ * ends both. Knows nothing of the DOM or the fleet.
+ */
+
+import type { Position, WaymarkEvent } from './model.ts';
+
+export type FeedStatus =
+  | { readonly kind: 'connecting' }
+  | { readonly kind: 'live' }
+  | { readonly kind: 'reconnecting'; readonly attempt: number; readonly retry_ms: number }
+  | { readonly kind: 'refused'; readonly message: string };
+
+export interface FeedHandlers {
+  positions(positions: readonly Position[], live: boolean): void;
+  event(event: WaymarkEvent): void;
+  /** The server cannot give the events since our cursor; they must be read again from the REST API. */
+  gap(): void;
+  status(status: FeedStatus): void;
+}
+
+/** The part of a WebSocket the feed uses. */
+export interface Socket {
+  onopen: (() => void) | null;
+  onmessage: ((message: { data: unknown }) => void) | null;
+  onclose: ((close: { code: number; reason: string }) => void) | null;
+  send(text: string): void;
+  close(code?: number): void;
+}
+
+/** What the feed needs of the world; tests give their own. */
+export interface World {
+  open(): Socket;
+  after(ms: number, run: () => void): () => void;
+  random(): number;
+}
+
+interface Frame {
+  readonly type?: string;
+  readonly positions?: readonly Position[];
+  readonly updates?: readonly Position[];
+  readonly event?: WaymarkEvent;
+  readonly cursor?: number;
+  readonly code?: string | number;
+  readonly message?: string;
+  readonly detail?: string;
+}
+
+const RETRY_FIRST_MS = 500;
+const RETRY_MAX_MS = 15_000;
+// A server that neither refuses nor answers in this time is gone.
+const ANSWER_MS = 10_000;
+// Policy violation (RFC 6455) and the private-use codes modelled on HTTP 401 and 403.
+const REFUSED_CODES = new Set([1008, 4401, 4403]);
+
+/** Half to all of an exponentially growing wait, so that a restarted server is not met by everyone at once. */
+export function retryMs(attempt: number, random: number): number {
+  const full = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(attempt, 10));
+  return full / 2 + (full / 2) * random;
+}
+
+export class Feed {
+  private socket: Socket | null = null;
+  private cancelTimer: () => void = () => {};
+  private attempt = 0;
+  private cursor: number | null = null;
+  private stopped = false;
+
+  constructor(private readonly token: string, private readonly handlers: FeedHandlers, private readonly world: World) {}
+
+  start(): void {
+    this.stopped = false;
+    this.handlers.status({ kind: 'connecting' });
+    this.open();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.drop();
+  }
+
+  /** Try again at once; for when the machine says that it is back on a network. */
+  hurry(): void {
+    if (this.stopped || this.socket !== null) return;
+    this.cancelTimer();
+    this.open();
+  }
+
+  private open(): void {
+    const socket = this.world.open();
+    this.socket = socket;
+    this.cancelTimer = this.world.after(ANSWER_MS, () => this.lost(socket, 0, 'no answer'));
+    socket.onopen = () => {
+      socket.send(JSON.stringify({ op: 'auth', token: this.token }));
+      const since = this.cursor === null ? {} : { since: this.cursor };
+      socket.send(JSON.stringify({ op: 'subscribe', id: 'fleet', filter: {}, ...since }));
+    };
+    socket.onmessage = (message) => this.take(socket, String(message.data));
+    socket.onclose = (close) => this.lost(socket, close.code, close.reason);
+  }
+
+  private drop(): void {
+    this.cancelTimer();
+    const socket = this.socket;
+    this.socket = null;
+    if (socket === null) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+
+  private lost(socket: Socket, code: number, reason: string): void {
+    if (socket !== this.socket) return;
+    this.drop();
+    if (REFUSED_CODES.has(code)) return this.refuse(reason || 'the server refused this key');
+    const retry_ms = retryMs(this.attempt, this.world.random());
+    this.attempt += 1;
+    this.handlers.status({ kind: 'reconnecting', attempt: this.attempt, retry_ms });
+    this.cancelTimer = this.world.after(retry_ms, () => this.open());
+  }
+
+  private refuse(message: string): void {
+    this.stop();
+    this.handlers.status({ kind: 'refused', message });
+  }
+
+  private take(socket: Socket, text: string): void {
+    if (socket !== this.socket) return;
+    const frame = JSON.parse(text) as Frame;
+    switch (frame.type) {
+      case 'snapshot':
+        this.live();
+        // A later page of a snapshot repeats its cursor; what came since must not be asked for again.
+        if (frame.cursor !== undefined) this.cursor ??= frame.cursor;
+        return this.handlers.positions(frame.positions ?? [], false);
+      case 'positions':
+        return this.handlers.positions(frame.updates ?? [], true);
+      case 'event':
+        return frame.event && this.deliver(frame.event, frame.cursor ?? frame.event.cursor);
+      case 'gap':
+        if (frame.cursor !== undefined) this.cursor = Math.max(this.cursor ?? 0, frame.cursor);
+        return this.handlers.gap();
+      case 'error':
+        console.warn('waymark feed:', frame.message ?? frame.detail ?? text);
+    }
+  }
+
+  private live(): void {
+    this.cancelTimer();
+    this.attempt = 0;
+    this.handlers.status({ kind: 'live' });
+  }
+
+  private deliver(event: WaymarkEvent, cursor: number): void {
+    // Cursors rise in commit order, so what is not above the last one was delivered before.
+    if (this.cursor !== null && cursor <= this.cursor) return;
+    this.cursor = cursor;
+    this.handlers.event(event);
+  }
+}

@@ -1,0 +1,155 @@
+/** Numbers and events as a person reads them. Pure, and English only for now. */
+
+import type { LiveState, WaymarkEvent } from './model.ts';
+
+export const STATE_NAMES: Readonly<Record<LiveState, string>> = {
+  moving: 'Moving', stopped: 'Stopped', stale: 'Stale', offline: 'Offline',
+};
+
+export function ageText(age_ms: number): string {
+  const s = Math.max(0, Math.round(age_ms / 1000));
+  if (s < 2) return 'now';
+  if (s < 60) return `${s} s ago`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ago`;
+  if (s < 86_400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min ago`;
+  const days = Math.floor(s / 86_400);
+  return days === 1 ? '1 day ago' : `${days} days ago`;
+}
+
+export function durationText(seconds: number): string {
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+export function speedText(mps: number | null | undefined): string {
+  return mps == null ? '–' : `${Math.round(mps * 3.6)} km/h`;
+}
+
+const WINDS = ['N', 'NE', 'E', 'SE', 'S', 'SW', 'W', 'NW'] as const;
+
+export function courseText(deg: number | null | undefined): string {
+  if (deg == null) return '–';
+  const whole = Math.round(deg) % 360;
+  return `${whole}° ${WINDS[Math.round(whole / 45) % 8]}`;
+}
+
+export function distanceText(m: number | null | undefined): string {
+  if (m == null) return '–';
+  if (m < 1000) return `${Math.round(m)} m`;
+  return m < 100_000 ? `${(m / 1000).toFixed(1)} km` : `${Math.round(m / 1000)} km`;
+}
+
+export function batteryText(share: number | null | undefined): string {
+  return share == null ? '–' : `${Math.round(share * 100)} %`;
+}
+
+/** `impossible_speed` as `impossible speed`. */
+export function plain(name: string): string {
+  return name.replaceAll('_', ' ');
+}
+
+/** The subject and what happened to it: shown as "**van-7** entered Depot North". */
+export interface Sentence {
+  readonly subject: string;
+  readonly rest: string;
+  readonly tone: 'info' | 'good' | 'warn' | 'bad';
+}
+
+type Data = Readonly<Record<string, unknown>>;
+
+export function sentence(event: WaymarkEvent): Sentence {
+  const telling = TELLINGS[event.type];
+  if (telling === undefined) return { subject: event.subject, rest: plain(event.type.replace('.', ': ')), tone: 'info' };
+  const [tone, tell] = telling;
+  return { subject: event.subject, rest: tell(event.data), tone };
+}
+
+function named(data: Data, ...keys: string[]): string {
+  for (const key of keys) {
+    const value = data[key];
+    if (typeof value === 'string' && value !== '') return value;
+    if (typeof value === 'object' && value !== null && 'name' in value) return String(value.name);
+  }
+  return '';
+}
+
+function number(data: Data, ...keys: string[]): number | null {
+  for (const key of keys) {
+    const value = data[key];
+    if (typeof value === 'number') return value;
+  }
+  return null;
+}
+
+const fence = (data: Data): string => named(data, 'fence_name', 'fence', 'zone', 'fence_id') || 'a fence';
+const stop = (data: Data): string => named(data, 'stop_name', 'stop', 'place') || 'a stop';
+const zone = (data: Data): string => named(data, 'zone', 'reader', 'antenna') || 'a reader';
+
+function after(words: string, seconds: number | null): string {
+  return seconds === null ? words : `${words} after ${durationText(seconds)}`;
+}
+
+function tripEnded(data: Data): string {
+  const way = number(data, 'distance_m', 'odometer_m');
+  const taken = number(data, 'duration_s');
+  const parts = [way === null ? '' : distanceText(way), taken === null ? '' : durationText(taken)].filter(Boolean);
+  return parts.length > 0 ? `ended a trip: ${parts.join(' in ')}` : 'ended a trip';
+}
+
+function speeding(data: Data): string {
+  const speed = number(data, 'max_speed_mps', 'speed_mps');
+  const limit = number(data, 'limit_mps', 'speed_limit_mps');
+  const drove = speed === null ? 'drove too fast' : `drove ${speedText(speed)}`;
+  return limit === null ? drove : `${drove} where ${speedText(limit)} is allowed`;
+}
+
+function sensor(data: Data): string {
+  const metric = plain(named(data, 'metric', 'rule') || 'a sensor');
+  const value = number(data, 'value');
+  return value === null ? metric : `${metric} at ${value}`;
+}
+
+function lowBattery(data: Data): string {
+  const share = number(data, 'battery');
+  return share === null ? 'is low on battery' : `is low on battery: ${batteryText(share)}`;
+}
+
+function shipment(data: Data): string {
+  const status = named(data, 'to', 'status');
+  return status ? `is now ${plain(status)}` : 'changed status';
+}
+
+function silent(data: Data): string {
+  const silent_s = number(data, 'silent_s', 'age_s');
+  return silent_s === null ? 'has gone silent' : `has been silent for ${durationText(silent_s)}`;
+}
+
+const TELLINGS: Readonly<Record<string, readonly [Sentence['tone'], (data: Data) => string]>> = {
+  'fence.entered': ['good', (d) => `entered ${fence(d)}`],
+  'fence.exited': ['info', (d) => after(`left ${fence(d)}`, number(d, 'inside_s', 'duration_s'))],
+  'fence.dwelled': ['warn', (d) => `has stayed in ${fence(d)}`],
+  'fence.crossed': ['info', (d) => `passed through ${fence(d)}`],
+  'motion.started': ['info', (d) => after('set off', number(d, 'stopped_s'))],
+  'motion.stopped': ['info', () => 'came to a stop'],
+  'trip.started': ['info', () => 'began a trip'],
+  'trip.ended': ['info', tripEnded],
+  'speed.exceeded': ['bad', speeding],
+  'route.deviated': ['warn', () => 'left its route'],
+  'route.rejoined': ['good', () => 'is back on its route'],
+  'device.online': ['good', () => 'came online'],
+  'device.offline': ['bad', () => 'went offline'],
+  'device.low_battery': ['warn', lowBattery],
+  'device.silent': ['warn', silent],
+  'sensor.breached': ['bad', (d) => `is out of range: ${sensor(d)}`],
+  'sensor.cleared': ['good', (d) => `is back in range: ${sensor(d)}`],
+  'tag.arrived': ['good', (d) => `arrived at ${zone(d)}`],
+  'tag.departed': ['info', (d) => `departed from ${zone(d)}`],
+  'tag.missing': ['warn', (d) => `is missing at ${zone(d)}`],
+  'shipment.status_changed': ['info', shipment],
+  'shipment.eta_changed': ['info', () => 'has a new estimated arrival'],
+  'shipment.delayed': ['warn', () => 'is delayed'],
+  'stop.arrived': ['good', (d) => `arrived at ${stop(d)}`],
+  'stop.departed': ['info', (d) => `departed from ${stop(d)}`],
+};
