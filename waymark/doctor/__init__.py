@@ -1,0 +1,18 @@
+"""`waymark doctor`: every setting, and a check of every server, with what to do when one fails."""
+
+from collections.abc import Iterator
+
+from tracking.settings import Settings
+from waymark.doctor.broker import check_broker
+from waymark.doctor.finding import Finding
+from waymark.doctor.settings_table import Row, markdown_table, settings_rows
+from waymark.doctor.stores import check_database, check_redis
+
+__all__ = ["Finding", "Row", "examine", "markdown_table", "settings_rows"]
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Check database, Redis and broker one after the other; a dead one takes a few seconds."""
+    yield from check_database(settings.database_url.get_secret_value())
+    yield from check_redis(settings.redis_url.get_secret_value())
+    yield from check_broker(settings)
