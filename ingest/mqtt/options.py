@@ -54,7 +54,7 @@ def session_options(
             "WAYMARK_MQTT_URL: the certificate files only count for mqtts://; "
             "use mqtts:// or empty WAYMARK_MQTT_CA_FILE, _CERT_FILE and _KEY_FILE"
         )
-    if url.username is None and url.password is not None:
+    if url.password and not url.username:
         raise SettingsError("WAYMARK_MQTT_URL: a password needs a user name before it")
     chosen = (NATIVE_FILTER, *settings.formats) if filters is None else tuple(filters)
     return SessionOptions(
@@ -64,8 +64,8 @@ def session_options(
         filters=tuple(_checked(name) for name in chosen),
         group=_group(settings.mqtt_group),
         tls=_tls(settings) if url.scheme == "mqtts" else None,
-        username=None if url.username is None else unquote(url.username),
-        password=None if url.password is None else unquote(url.password),
+        username=unquote(url.username) if url.username else None,
+        password=None if url.password is None or not url.username else unquote(url.password),
         keepalive_s=min(settings.mqtt_keepalive_s, _MAX_KEEPALIVE_S),
         window=settings.mqtt_window,
         max_payload_bytes=settings.max_payload_bytes,
@@ -77,12 +77,12 @@ def _split(text: str) -> SplitResult:
     try:
         url = urlsplit(text)
         port_ok = url.port is None or url.port > 0
-    except ValueError as exc:
-        # A slash, # or ? in a password ends up here; the text itself may hold the password.
+    except ValueError:
+        # A slash, # or ? in a password ends up here, and its part in the error's text.
         raise SettingsError(
             f"WAYMARK_MQTT_URL cannot be read; {expected}, with special characters of the "
             "password percent-encoded"
-        ) from exc
+        ) from None
     if url.scheme not in _PORTS:
         raise SettingsError(f"WAYMARK_MQTT_URL has the scheme {url.scheme or 'none'!r}; {expected}")
     if not url.hostname or not port_ok:

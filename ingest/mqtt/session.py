@@ -32,9 +32,9 @@ class Session:
     delivery, also those of lost connections and the -1 of QoS 0: `window` bounds what is out, and
     with it the memory of the process, even across reconnects during an outage of the database.
 
-    Attributes: `connected` (set while subscribed), `last_error` (why the last attempt failed or the
-    last connection ended, None while connected), and the counters `received`, `acked`,
-    `reconnects`, `redelivered`.
+    Attributes: `connected` (set while subscribed or already receiving), `last_error` (why the last
+    attempt failed or the last connection ended, None while connected), and the counters
+    `received`, `acked`, `reconnects`, `redelivered`.
     """
 
     def __init__(
@@ -144,10 +144,10 @@ class Session:
             self._disconnect_when_drained()
 
     async def wait_connected(self, timeout_s: float) -> None:
-        """Return once subscribed.
+        """Return once subscribed, or receiving what a kept session had queued.
 
         Raises:
-            BrokerError: not subscribed within `timeout_s`; says why the last attempt failed.
+            BrokerError: not connected within `timeout_s`; says why the last attempt failed.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -167,6 +167,8 @@ class Session:
         timeout_s: float = 10.0,
     ) -> None:
         """Publish, at QoS 1 returning after the broker's PUBACK.
+
+        While the window is full, the PUBACK waits behind the messages that do not fit.
 
         Raises:
             BrokerError: not connected, or lost or unanswered before the PUBACK. Publishing again
@@ -242,9 +244,7 @@ class Session:
         return connection
 
     def _on_subscribed(self, *, kept: bool) -> None:
-        self.last_error = None
-        self._logged = ("", 0.0)
-        self.connected.set()
+        self._mark_connected()
         logger.info("subscribed at %s as %s", self._where(), self.options.client_id)
         if not kept and self._known:
             logger.warning(
@@ -254,8 +254,16 @@ class Session:
             )
         self._known = True
 
+    def _mark_connected(self) -> None:
+        self.last_error = None
+        self._logged = ("", 0.0)
+        self.connected.set()
+
     def _deliver(self, messages: list[Message]) -> None:
         self.received += len(messages)
+        if not self.connected.is_set():
+            # The backlog of a kept session can fill the window before SUBACK is reached.
+            self._mark_connected()
         try:
             self._on_messages(messages)
         except Exception as exc:
@@ -321,7 +329,11 @@ class Session:
         if isinstance(reason, TimeoutError):
             return f"{where}: no connection in time: check WAYMARK_MQTT_URL and the network"
         cause = (reason.strerror if isinstance(reason, OSError) else None) or reason
-        return f"{where}: {cause}: is it running? check WAYMARK_MQTT_URL"
+        scheme = "mqtts" if self.options.tls else "mqtt"
+        return (
+            f"{where}: {cause}: is it running, and is this its {scheme}:// port? "
+            "check WAYMARK_MQTT_URL"
+        )
 
     def _where(self) -> str:
         return f"the broker at {self.options.host}:{self.options.port}"
