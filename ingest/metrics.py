@@ -25,16 +25,20 @@ class Metrics:
         self._port = port
         self._session = session
         self.registry = CollectorRegistry()
-        labels: dict[str, CollectorRegistry] = {"registry": self.registry}
-        self._messages = Counter("waymark_ingest_messages", "Messages settled", **labels)
-        self._readings = Counter("waymark_ingest_readings", "Readings by fate", ["fate"], **labels)
-        self._events = Counter("waymark_ingest_events", "Event revisions written", **labels)
-        self._repairs = Counter("waymark_ingest_repairs", "Devices folded again", **labels)
+        registry = self.registry
+        self._messages = Counter("waymark_ingest_messages", "Messages settled", registry=registry)
+        self._readings = Counter(
+            "waymark_ingest_readings", "Readings by fate", ["fate"], registry=registry
+        )
+        self._events = Counter(
+            "waymark_ingest_events", "Event revisions written", registry=registry
+        )
+        self._repairs = Counter("waymark_ingest_repairs", "Devices folded again", registry=registry)
         self._lag = Histogram(
             "waymark_ingest_lag_seconds",
             "From the receipt of a batch's oldest message to its acknowledgement",
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300),
-            **labels,
+            registry=registry,
         )
         for name, text, value in (
             ("outstanding", "Messages received and not acknowledged", lambda: session.outstanding),
@@ -47,7 +51,7 @@ class Metrics:
                 lambda: publisher.dropped,
             ),
         ):
-            Gauge(f"waymark_ingest_{name}", text, **labels).set_function(value)
+            Gauge(f"waymark_ingest_{name}", text, registry=registry).set_function(value)
 
     async def __aenter__(self) -> Self:
         self._server = None

@@ -180,6 +180,8 @@ async def newest_future(conn: Connection, device_id: int) -> int:
 
 async def requalify(conn: Connection, device_id: int, changes: list[tuple[int, int, int]]) -> None:
     """Write repaired quality codes: (fix_time_us, seq, quality) each."""
+    if not changes:
+        return
     times, seqs, qualities = zip(*changes, strict=True)
     await conn.execute(
         _REQUALIFY,
