@@ -1,0 +1,1 @@
+"""One module per file format; each turns an open file into `Row`s, in file order."""
