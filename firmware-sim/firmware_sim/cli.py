@@ -44,7 +44,7 @@ On and on, as a demonstration, with everyday faults:
     firmware-sim run --for 0 --faults mild
 
 An hour of 200 vehicles as fast as the broker takes it, and a manifest to compare with:
-    firmware-sim run --devices 200 --for 3600 --fast --start 2026-01-01 --faults harsh --manifest sent.jsonl
+    firmware-sim run --devices 200 --for 3600 --start 2026-01-01 --fast --faults harsh --manifest f
 
 The same readings again, each once and in order: the same command with
     --clean

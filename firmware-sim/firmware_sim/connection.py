@@ -1,4 +1,4 @@
-"""The one module that knows paho: a connection driven from outside and thrown away when it drops."""
+"""The one module that knows paho: a connection driven from outside, replaced when it drops."""
 
 import logging
 import ssl
@@ -76,7 +76,13 @@ class Connection:
         self.refusal: str | None = None
         self._on_ready = on_ready
         self._on_ack = on_ack
-        client = Client(CallbackAPIVersion.VERSION2, client_id, clean_session=True)
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=True,
+            # Else it would open a socket of its own accord when a broker refuses 3.1.1.
+            reconnect_on_failure=False,
+        )
         # The outbox has the window; paho must never queue on its own.
         client.max_inflight_messages_set(0)
         client.connect_timeout = _CONNECT_TIMEOUT_S

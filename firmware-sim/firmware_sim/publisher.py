@@ -245,6 +245,9 @@ class Publisher:
                 self._connect(link, now_s)
             elif link.outbox:
                 link.pump(self._ledger, now_s)
+                # At once: the next link to connect may be given the number of the closed socket.
+                if not link.connection.is_alive:
+                    self._drop(link)
         self._exchange(self._wait_s(now_ms))
 
     @property
