@@ -25,7 +25,6 @@ async function buildPage() {
     format: 'esm',
     target: ['chrome111', 'firefox115', 'safari16.4'],
     minify: true,
-    sourcemap: true,
     legalComments: 'linked',
     metafile: true,
     define: { WORKER_URL: JSON.stringify(worker) },

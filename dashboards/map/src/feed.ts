@@ -23,9 +23,9 @@ export interface FeedHandlers {
 
 /** The part of a WebSocket the feed uses. */
 export interface Socket {
-  onopen: (() => void) | null;
-  onmessage: ((message: { data: unknown }) => void) | null;
-  onclose: ((close: { code: number; reason: string }) => void) | null;
+  onopen: ((open: Event) => void) | null;
+  onmessage: ((message: MessageEvent) => void) | null;
+  onclose: ((close: CloseEvent) => void) | null;
   send(text: string): void;
   close(code?: number): void;
 }

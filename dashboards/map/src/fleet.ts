@@ -48,6 +48,9 @@ const NOWHERE: Place = { x: 0, y: 0 };
 export class Fleet {
   readonly devices = new Map<string, Device>();
 
+  /** Without `glides`, markers jump: for people who asked their system for less motion. */
+  constructor(private readonly glides = true) {}
+
   /** The device of that name, made known when it is new. */
   device(name: string): Device {
     let device = this.devices.get(name);
@@ -87,7 +90,7 @@ export class Fleet {
     const to = toMercator(next.lon, next.lat);
     const shown = last === null ? to : placeAt(device, now.page_s);
     const step_m = last === null ? 0 : distanceM(last.lon, last.lat, next.lon, next.lat);
-    const jumps = last === null || gap_s > GLIDE_MAX_GAP_S || step_m > GLIDE_MAX_M || Math.abs(to.x - shown.x) > 0.5;
+    const jumps = !this.glides || last === null || gap_s > GLIDE_MAX_GAP_S || step_m > GLIDE_MAX_M || Math.abs(to.x - shown.x) > 0.5;
     const course = next.course_deg ?? (step_m >= COURSE_MIN_M ? courseDeg(device.to, to) : device.to_course_deg);
     const shown_course = last === null ? course : courseAt(device, now.page_s);
     device.from = jumps ? to : shown;
@@ -118,7 +121,7 @@ export class Fleet {
 
   /** Take in what the device list says; it never overrides newer news from the feed. */
   describe(summary: DeviceSummary, now: Now): void {
-    const device = this.device(summary.name);
+    const device = this.device(summary.device);
     if (summary.position) this.place(summary.position, now, false);
     if (summary.odometer_m != null) device.odometer_m = summary.odometer_m;
     const heard_ms = summary.heard_at ? Date.parse(summary.heard_at) : 0;

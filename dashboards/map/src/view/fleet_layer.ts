@@ -43,7 +43,6 @@ export class FleetLayer implements CustomLayerInterface {
   /** Until when something on the screen still moves or fades, on the page's clock. */
   private busyUntil_s = 0;
   private map: MapLibre | null = null;
-  private gl: WebGL2RenderingContext | null = null;
   private markerProgram!: Program;
   private tailProgram!: Program;
   private markerVao: WebGLVertexArrayObject | null = null;
@@ -69,6 +68,10 @@ export class FleetLayer implements CustomLayerInterface {
     if (moved && device.end_s > device.start_s) this.addTail(device);
   }
 
+  isHidden(device: Device): boolean {
+    return (this.markers.data[device.slot * MARKER_FLOATS + 12] ?? -1) < 0;
+  }
+
   /** Whether another frame would differ from the last one. */
   isBusy(): boolean {
     return this.now_s() <= this.busyUntil_s;
@@ -86,7 +89,6 @@ export class FleetLayer implements CustomLayerInterface {
 
   onAdd(map: MapLibre, gl: WebGL2RenderingContext): void {
     this.map = map;
-    this.gl = gl;
     this.markerProgram = new Program(gl, MARKER_VERTEX, MARKER_FRAGMENT);
     this.tailProgram = new Program(gl, TAIL_VERTEX, TAIL_FRAGMENT);
     this.markers.attach(gl);

@@ -1,0 +1,100 @@
+/** Names beside markers: the selected and hovered device always, the others while there is room. */
+
+import type { Map as MapLibre } from 'maplibre-gl';
+import { placeAt, type Device, type Fleet } from '../fleet.ts';
+import { toLonLat } from '../geo.ts';
+import type { FleetLayer } from './fleet_layer.ts';
+import { byId, el, say } from './dom.ts';
+
+// More names than this on one screen are noise, and each costs a style write per frame.
+const MAX_LABELS = 48;
+const CHOOSE_EVERY_S = 0.5;
+const HEIGHT_PX = 18;
+const CHARACTER_PX = 6.6;
+
+interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
+}
+
+export class Labels {
+  private readonly layer = byId('labels');
+  private readonly pool: HTMLElement[] = [];
+  private chosen: Device[] = [];
+  private chosen_s = -Infinity;
+
+  constructor(
+    private readonly map: MapLibre, private readonly fleet: Fleet, private readonly markers: FleetLayer,
+    private readonly now_s: () => number,
+  ) {
+    map.on('render', () => this.draw());
+  }
+
+  private draw(): void {
+    const now_s = this.now_s();
+    if (now_s - this.chosen_s > CHOOSE_EVERY_S) {
+      this.chosen = this.choose(now_s);
+      this.chosen_s = now_s;
+    }
+    const forced = [this.markers.selected, this.markers.hovered].filter((device) => device !== null);
+    const shown = [...new Set([...forced, ...this.chosen])];
+    const gap = this.markers.radiusPx() + 5;
+    shown.forEach((device, i) => this.put(this.element(i), device, gap, now_s));
+    for (let i = shown.length; i < this.pool.length; i += 1) this.element(i).hidden = true;
+  }
+
+  private put(label: HTMLElement, device: Device, gap: number, now_s: number): void {
+    const at = this.screen(device, now_s);
+    say(label, device.name);
+    label.hidden = this.markers.isHidden(device);
+    label.classList.toggle('selected', device === this.markers.selected);
+    label.style.transform = `translate(${(at.x + gap).toFixed(1)}px, ${(at.y - HEIGHT_PX / 2).toFixed(1)}px)`;
+  }
+
+  private element(i: number): HTMLElement {
+    let label = this.pool[i];
+    if (label === undefined) {
+      label = el('span');
+      this.pool.push(label);
+      this.layer.append(label);
+    }
+    return label;
+  }
+
+  private screen(device: Device, now_s: number): { x: number; y: number } {
+    return this.map.project(toLonLat(placeAt(device, now_s)));
+  }
+
+  private choose(now_s: number): Device[] {
+    const { width, height } = this.layer.getBoundingClientRect();
+    const seen: { device: Device; x: number; y: number }[] = [];
+    for (const device of this.fleet.devices.values()) {
+      if (device.position === null || this.markers.isHidden(device)) continue;
+      const { x, y } = this.screen(device, now_s);
+      if (x < 0 || y < 0 || x > width || y > height) continue;
+      seen.push({ device, x, y });
+      if (seen.length > MAX_LABELS * 4) return [];
+    }
+    // Those that have a label keep it, so that names do not flicker as devices pass each other.
+    const had = new Set(this.chosen);
+    seen.sort((a, b) => Number(had.has(b.device)) - Number(had.has(a.device)));
+    const gap = this.markers.radiusPx();
+    const taken: Box[] = seen.map(({ x, y }) => ({ left: x - gap, top: y - gap, right: x + gap, bottom: y + gap }));
+    const chosen: Device[] = [];
+    for (const { device, x, y } of seen) {
+      const left = x + gap + 3;
+      const right = left + device.name.length * CHARACTER_PX + 8;
+      const box = { left, top: y - HEIGHT_PX / 2, right, bottom: y + HEIGHT_PX / 2 };
+      if (chosen.length >= MAX_LABELS || taken.some((other) => overlap(box, other))) continue;
+      taken.push(box);
+      chosen.push(device);
+    }
+    return chosen;
+  }
+}
+
+function overlap(a: Box, b: Box): boolean {
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+}

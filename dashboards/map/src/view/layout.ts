@@ -1,0 +1,29 @@
+/** Which panel a narrow screen shows, and how much of the map the panels cover. */
+
+import type { Insets } from './map.ts';
+import { byId } from './dom.ts';
+
+// As in style.css.
+const NARROW = '(max-width: 760px)';
+
+export type Tab = 'map' | 'fleet' | 'events';
+
+/** On a narrow screen the panels are tabs; on a wide one all are there and this changes nothing. */
+export class Tabs {
+  private readonly buttons = [...byId('tabs').querySelectorAll<HTMLButtonElement>('button')];
+
+  constructor() {
+    for (const button of this.buttons) button.onclick = () => this.open(button.dataset['tab'] as Tab);
+  }
+
+  open(tab: Tab): void {
+    document.body.dataset['tab'] = tab;
+    for (const button of this.buttons) button.setAttribute('aria-pressed', String(button.dataset['tab'] === tab));
+  }
+}
+
+/** The pixels at each edge of the map that lie under a panel. */
+export function insets(): Insets {
+  if (matchMedia(NARROW).matches) return { top: 60, right: 0, bottom: 70, left: 0 };
+  return { top: 0, bottom: 0, left: byId('fleet').offsetWidth + 12, right: byId('side').offsetWidth + 12 };
+}

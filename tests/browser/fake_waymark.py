@@ -1,0 +1,309 @@
+"""A stand-in for the api as the live map sees it: the page, the REST calls it makes, the feed.
+
+It keeps just enough to test the page alone: what a test tells it, it serves. For working on the
+looks of the map, `python -m tests.browser.fake_waymark` drives a fleet around an invented town.
+"""
+
+import asyncio
+import contextlib
+import json
+import math
+import random
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+Json = dict[str, Any]
+
+DIST = Path(__file__).parents[2] / "dashboards" / "map" / "dist"
+KEY = "wmk_test"
+# The strictest policy the page is known to work under, docs/map.md repeats it.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self'; "
+    "connect-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def position(device: str, lon: float, lat: float, **more: Any) -> Json:
+    now = more.pop("at_s", None) or time.time()
+    return {
+        "device": device,
+        "fix_time": iso(now),
+        "received_at": iso(now),
+        "lon": lon,
+        "lat": lat,
+        "alt_m": None,
+        "speed_mps": 11.0,
+        "course_deg": None,
+        "accuracy_m": 5.0,
+        "battery": 0.81,
+        "quality": "ok",
+        "h3": None,
+        "attrs": None,
+        **more,
+    }
+
+
+class FakeWaymark:
+    """The state behind the fake api. Used from the server's event loop; tests go through `say`."""
+
+    def __init__(self) -> None:
+        self.latest: dict[str, Json] = {}
+        self.trails: dict[str, list[Json]] = {}
+        self.events: list[Json] = []
+        self.subscriptions: list[Json] = []
+        self.style_url: str | None = None
+        self.closed_for = 0
+        self.sockets: set[WebSocket] = set()
+        self.url = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # What a test does, from its own thread.
+
+    def say(self, frame: Json) -> None:
+        """Send a frame to every page, as it is."""
+        self._run(self._broadcast(frame))
+
+    def move(self, *positions: Json) -> None:
+        self._run(self._move(positions))
+
+    def happen(self, kind: str, subject: str, **more: Any) -> Json:
+        event = self.make_event(kind, subject, **more)
+        self.say({"id": "fleet", "type": "event", "cursor": event["cursor"], "event": event})
+        return event
+
+    def make_event(self, kind: str, subject: str, **more: Any) -> Json:
+        """An event, kept for those who ask by cursor."""
+        cursor = len(self.events) + 1
+        event = {
+            "specversion": "1.0",
+            "id": more.pop("id", f"e{cursor}"),
+            "source": "/waymark/default",
+            "type": kind,
+            "subject": subject,
+            "time": iso(more.pop("at_s", time.time())),
+            "datacontenttype": "application/json",
+            "data": more.pop("data", {}),
+            "tenant": "default",
+            "recorded_at": iso(time.time()),
+            "revision": 1,
+            "status": "active",
+            "late": False,
+            "cursor": cursor,
+            **more,
+        }
+        self.events.append(event)
+        return event
+
+    def hang_up(self, code: int) -> None:
+        self._run(self._hang_up(code))
+
+    def _run(self, work: Any) -> None:
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+
+    # What the server does, on its own loop.
+
+    async def _broadcast(self, frame: Json) -> None:
+        for page in list(self.sockets):
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+                await page.send_text(json.dumps(frame))
+
+    async def _move(self, positions: tuple[Json, ...]) -> None:
+        for each in positions:
+            self.latest[each["device"]] = each
+            self.trails.setdefault(each["device"], []).append(each)
+        await self._broadcast({"id": "fleet", "type": "positions", "updates": list(positions)})
+
+    async def _hang_up(self, code: int) -> None:
+        for page in list(self.sockets):
+            await page.close(code)
+
+    async def feed(self, page: WebSocket) -> None:
+        await page.accept()
+        if self.closed_for:
+            self.closed_for -= 1
+            return await page.close(1013)
+        hello = await page.receive_json()
+        if hello != {"op": "auth", "token": KEY}:
+            return await page.close(4401, "this API key is unknown or was revoked")
+        self.subscriptions.append(await page.receive_json())
+        since = self.subscriptions[-1].get("since")
+        snapshot = {"type": "snapshot", "cursor": len(self.events), "more": False}
+        await page.send_json({"id": "fleet", **snapshot, "positions": [*self.latest.values()]})
+        for event in self.events[since:] if since is not None else []:
+            frame = {"type": "event", "cursor": event["cursor"], "event": event}
+            await page.send_json({"id": "fleet", **frame})
+        self.sockets.add(page)
+        try:
+            await page.receive_text()
+        except (WebSocketDisconnect, RuntimeError):
+            return None
+        finally:
+            self.sockets.discard(page)
+
+    def _device(self, name: str) -> Json:
+        return {
+            "device": name,
+            "online": None,
+            "online_at": None,
+            "silent_since": None,
+            "heard_at": self.latest[name]["received_at"],
+            "motion": "unknown",
+            "odometer_m": 18_450.0,
+            "position": self.latest[name],
+            "attrs": {},
+        }
+
+    async def devices(self, _: Request) -> Response:
+        return JSONResponse({"items": [self._device(n) for n in self.latest], "next": None})
+
+    async def device(self, request: Request) -> Response:
+        return JSONResponse(self._device(request.path_params["name"]))
+
+    async def positions(self, request: Request) -> Response:
+        assert request.query_params["format"] == "geojson"
+        fixes = self.trails.get(request.path_params["name"], [])
+        features = [
+            {
+                "type": "Feature",
+                "geometry": {"type": "Point", "coordinates": [fix["lon"], fix["lat"]]},
+                "properties": {"fix_time": fix["fix_time"], "quality": fix["quality"]},
+            }
+            for fix in fixes
+            if fix["fix_time"] >= request.query_params["from"]
+        ]
+        return JSONResponse({"type": "FeatureCollection", "features": features, "next": None})
+
+    async def event_list(self, _: Request) -> Response:
+        return JSONResponse({"items": self.events[::-1], "next": None})
+
+    async def map_config(self, _: Request) -> Response:
+        return JSONResponse({"style_url": self.style_url})
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._loop = asyncio.get_running_loop()
+        yield
+
+    def app(self, dist: Path) -> ASGIApp:
+        routes = [
+            WebSocketRoute("/v1/feed", self.feed),
+            Route("/v1/devices", self.devices),
+            Route("/v1/devices/{name}", self.device),
+            Route("/v1/devices/{name}/positions", self.positions),
+            Route("/v1/events", self.event_list),
+            Route("/v1/map/config", self.map_config),
+            Mount("/", StaticFiles(directory=dist, html=True)),
+        ]
+        return guarded(Starlette(routes=routes, lifespan=self._lifespan))
+
+    @contextlib.contextmanager
+    def serving(self, dist: Path = DIST, port: int = 0) -> Iterator["FakeWaymark"]:
+        """Serve on loopback for the time of the context; `url` says where."""
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            config = uvicorn.Config(self.app(dist), ws="websockets-sansio", log_level="warning")
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=server.run, args=([listener],), name="fake-waymark")
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.should_exit = True
+                thread.join(timeout=10)
+
+
+def guarded(app: ASGIApp) -> ASGIApp:
+    """The policy on every answer, and 401 for a REST call without the key in its header."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] += [(b"content-security-policy", POLICY.encode())]
+            await send(message)
+
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            given = dict(scope["headers"]).get(b"authorization")
+            if given != f"Bearer {KEY}".encode():
+                refusal = JSONResponse({"title": "Unauthorized", "detail": "no such key"}, 401)
+                return await refusal(scope, receive, send)
+        return await app(scope, receive, send_with_policy)
+
+    return call
+
+
+class Town:
+    """Vehicles that drive along the streets of an invented grid, turning at its corners."""
+
+    def __init__(self, vehicles: int, lon: float = -97.743, lat: float = 30.268) -> None:
+        self._rng = random.Random(7)
+        self._lon, self._lat = lon, lat
+        side = max(6, int(math.sqrt(vehicles)))
+        self._cars = [
+            {
+                "name": f"{self._rng.choice(('van', 'truck', 'bus'))}-{n + 1:0{len(str(vehicles))}d}",
+                "x": self._rng.randint(-side, side) * 400.0,
+                "y": self._rng.randint(-side, side) * 400.0,
+                "dir": self._rng.randrange(4),
+                "speed": self._rng.uniform(6, 17),
+                "rest": self._rng.randint(0, 100) if self._rng.random() < 0.2 else 0,
+                "left": 400.0,
+            }
+            for n in range(vehicles)
+        ]
+        self._reach = side * 400.0
+
+    def step(self, seconds: float) -> list[Json]:
+        """Drive on, and tell where everyone is."""
+        return [self._drive(car, seconds) for car in self._cars]
+
+    def _drive(self, car: Json, seconds: float) -> Json:
+        moving = car["rest"] <= 0
+        car["rest"] -= seconds
+        if moving:
+            go = min(car["speed"] * seconds, car["left"])
+            car["x"] += (0, go, 0, -go)[car["dir"]]
+            car["y"] += (go, 0, -go, 0)[car["dir"]]
+            car["left"] -= go
+            if car["left"] <= 0:
+                self._corner(car)
+        turn = 0.32  # no town is laid out due north
+        x = car["x"] * math.cos(turn) - car["y"] * math.sin(turn)
+        y = car["x"] * math.sin(turn) + car["y"] * math.cos(turn)
+        lon = self._lon + x / (111_320 * math.cos(math.radians(self._lat)))
+        course = (car["dir"] * 90 - math.degrees(turn)) % 360
+        speed = car["speed"] if moving else 0.0
+        lat = self._lat + y / 110_540
+        return position(car["name"], lon, lat, speed_mps=speed, course_deg=course)
+
+    def _corner(self, car: Json) -> None:
+        car["left"] = 400.0
+        if self._rng.random() < 0.35:
+            car["dir"] = (car["dir"] + self._rng.choice((1, 3))) % 4
+        if abs(car["x"]) > self._reach:
+            car["dir"] = 3 if car["x"] > 0 else 1
+        elif abs(car["y"]) > self._reach:
+            car["dir"] = 2 if car["y"] > 0 else 0
+        if self._rng.random() < 0.04:
+            car["rest"] = self._rng.randint(5, 40)
