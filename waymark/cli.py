@@ -260,21 +260,24 @@ def _show_entrances(entrances: "Entrances", data_dir: Path, *, as_json: bool) ->
 
 
 def _show_settings(rows: "list[Row]") -> None:
-    from rich.table import Table
+    from rich.markup import escape
 
-    table = Table("variable", "value", "meaning", box=None, pad_edge=False)
+    out.print("[dim]bold: not the default[/dim]")
     for row in rows:
-        style = None if row.value == row.default else "bold"
-        table.add_row(row.variable, row.value or "-", row.meaning, style=style)
-    out.print(table)
-    out.print("[dim]bold: not the default[/dim]\n")
+        style = "bold" if row.value != row.default else "default"
+        line = (
+            f"[{style}]{row.variable:<28} {escape(row.value or '-'):<28}[/] {escape(row.meaning)}"
+        )
+        out.print(line, soft_wrap=True, highlight=False)
+    out.print()
 
 
 def _show_finding(finding: "Finding") -> None:
     from rich.markup import escape
 
     colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.verdict]
-    place = f"{finding.server} {finding.what}"
-    out.print(f"[{colour}]{finding.verdict:<5}[/] {place:<20} {escape(finding.found)}")
+    lines = [f"[{colour}]{finding.verdict:<5}[/] {finding.server:<9} {finding.what:<12} "]
+    lines[0] += escape(finding.found)
     if finding.advice:
-        out.print(f"      {'':<20} -> {escape(finding.advice)}")
+        lines.append(f"{'':<29}-> {escape(finding.advice)}")
+    out.print("\n".join(lines), soft_wrap=True, highlight=False)
