@@ -8,10 +8,7 @@ restarts: nothing unacknowledged is lost by that.
 
 import asyncio
 import logging
-import random
 import signal
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from ingest.announce import announcements, event_announcements
 from ingest.decode import Decoder
@@ -19,27 +16,24 @@ from ingest.fleet import Fleet
 from ingest.inbox import Inbox
 from ingest.metrics import Metrics
 from ingest.mqtt import Message, Session, session_options
+from ingest.persistence import Store
 from ingest.pipeline import CHECKPOINT_EVERY, Pipeline, Policy
 from ingest.repair import repair_device
 from ingest.sift import Limits
-from tracking.errors import StoreRefused, StoreUnavailable
+from tracking.errors import StoreRefused
 from tracking.feed import Publisher
 from tracking.fold import Rules
 from tracking.quality import Reject
 from tracking.settings import Settings
-from tracking.store.connection import Connection, connect, translated
 from tracking.store.rejects import DeadLetter, bury
 from tracking.store.repairs import waiting_repairs
 
 logger = logging.getLogger(__name__)
 
-_BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.1, 5.0
 # How long late fixes of a device gather before its history is folded again: one pass for a
 # flushed backlog instead of one per batch.
 _REPAIR_PAUSE_S = 0.25
 _REPAIRS_PER_LOOK = 200
-
-T = TypeVar("T")
 
 
 async def run(settings: Settings, *, index: int = 0) -> None:
@@ -88,11 +82,11 @@ class Worker:
             repair.cancel()
 
     async def _store_for_ever(self) -> None:
-        store = _Store(self._database_url, self._name)
+        store = Store(self._database_url, self._name)
         while True:
             await self._settle(store, await self._inbox.take())
 
-    async def _settle(self, store: "_Store", messages: list[Message]) -> None:
+    async def _settle(self, store: Store, messages: list[Message]) -> None:
         """Commit, then publish, then acknowledge; however long the database is away.
 
         A batch with a value the database refuses is halved until the message at fault is alone,
@@ -114,7 +108,7 @@ class Worker:
         if committed.repairs:
             self._work_to_repair.set()
 
-    async def _bury(self, store: "_Store", message: Message, fault: str) -> None:
+    async def _bury(self, store: Store, message: Message, fault: str) -> None:
         logger.error("the database refused a message on %s: %s", message.topic, fault)
         letter = DeadLetter(
             topic=message.topic.decode("utf-8", "backslashreplace"),
@@ -127,7 +121,7 @@ class Worker:
         self.session.ack([message.ticket])
 
     async def _repair_for_ever(self) -> None:
-        store = _Store(self._database_url, f"{self._name}-repair")
+        store = Store(self._database_url, f"{self._name}-repair")
         while True:
             waiting = await store.insist(lambda conn: waiting_repairs(conn, _REPAIRS_PER_LOOK))
             for device_id in waiting:
@@ -158,32 +152,3 @@ def policy(settings: Settings) -> Policy:
         rules=Rules(max_speed_mps=settings.max_speed_mps),
         late_horizon_us=int(settings.late_horizon_h * 3_600e6),
     )
-
-
-class _Store:
-    """One connection that is opened when needed and replaced when lost. One task uses it."""
-
-    def __init__(self, database_url: str, name: str) -> None:
-        self._database_url = database_url
-        self._name = name
-        self._conn: Connection | None = None
-
-    async def insist(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Do `work`, again and again while the database is away, with jittered backoff.
-
-        Raises:
-            StoreRefused: the values are at fault.
-        """
-        attempt = 0
-        while True:
-            try:
-                if self._conn is None or self._conn.closed:
-                    self._conn = await connect(self._database_url, name=self._name)
-                with translated():
-                    return await work(self._conn)
-            except StoreUnavailable as exc:
-                ceiling_s = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(attempt, 10))
-                if attempt % 10 == 0:
-                    logger.warning("the database is away, trying again: %s", exc)
-                attempt += 1
-                await asyncio.sleep(random.uniform(0, ceiling_s))  # noqa: S311 -- jitter

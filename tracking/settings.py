@@ -72,7 +72,9 @@ class Settings(BaseSettings):
     silent_after_s: float = Field(
         900, gt=0, description="A device heard before and quiet for this long is silent, s"
     )
-    retention_days: int = Field(400, ge=1, description="Readings older are dropped, days")
+    retention_days: int = Field(
+        0, ge=0, description="Readings older are dropped, days; 0 keeps everything"
+    )
     compress_after_days: int = Field(
         7, ge=1, description="TimescaleDB compresses chunks older than this, days"
     )

@@ -99,7 +99,7 @@ async def test_a_batch_delivered_again_changes_nothing(database_url: str) -> Non
 async def test_any_order_ends_in_the_same_events_and_states(
     database_url: str,
     seed: int,
-    displaced: bool,
+    displaced: bool,  # noqa: FBT001 -- drawn
     restart: bool,  # noqa: FBT001 -- drawn
 ) -> None:
     rng = random.Random(seed)

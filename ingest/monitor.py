@@ -1,0 +1,107 @@
+"""The monitor process: facts that no message brings, and the upkeep of the store.
+
+Any number may run: a silent device is found by one of them (`SKIP LOCKED`), and upkeep is
+idempotent. It holds no state; a restart loses nothing.
+"""
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from ingest.announce import event_announcements
+from ingest.persistence import Store
+from tracking.errors import StoreError
+from tracking.feed import EventRecord, Publisher
+from tracking.settings import Settings
+from tracking.store.connection import Connection, translated
+from tracking.store.connectivity import find_silent
+from tracking.store.eventlog import write_events
+from tracking.store.series import (
+    SERIES,
+    attach_day,
+    compress_before,
+    days_without_partition,
+    drop_before,
+    has_chunks,
+    prune_checkpoints,
+)
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 2.0
+_SILENT_AT_ONCE = 500
+_UPKEEP_EVERY_S = 600.0
+# Partitions wait for their day; a worker that runs over midnight never meets a missing one.
+_DAYS_AHEAD = 3
+# Days of old rows, as a replayed recording brings them, given a partition in one round.
+_OLD_DAYS_AT_ONCE = 20
+
+
+async def run(settings: Settings) -> None:
+    """Watch and keep up until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    monitor = Monitor(settings)
+    async with monitor.publisher, asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(monitor.watch(), name="monitor.watch")
+        keeping = tasks.create_task(monitor.keep_up(), name="monitor.keep-up")
+        await stopping.wait()
+        watching.cancel()
+        keeping.cancel()
+
+
+class Monitor:
+    """Two loops, each ended by cancelling it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database_url = settings.database_url.get_secret_value()
+        self.publisher = Publisher(settings.redis_url.get_secret_value())
+
+    async def watch(self) -> None:
+        """Raise what deadlines say, for ever."""
+        store = Store(self._database_url, "waymark-monitor")
+        while True:
+            events = await store.insist(self._silent)
+            await self.publisher.publish(event_announcements(events))
+            if len(events) < _SILENT_AT_ONCE:
+                await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def keep_up(self) -> None:
+        """Make, compress and drop partitions, for ever."""
+        store = Store(self._database_url, "waymark-upkeep")
+        while True:
+            await store.insist(lambda conn: upkeep(conn, self._settings))
+            await asyncio.sleep(_UPKEEP_EVERY_S)
+
+    async def _silent(self, conn: Connection) -> list[EventRecord]:
+        async with conn.transaction():
+            found = await find_silent(conn, self._settings.silent_after_s, _SILENT_AT_ONCE)
+            return await write_events(conn, found)
+
+
+async def upkeep(conn: Connection, settings: Settings) -> None:
+    """One round of upkeep. A step that must wait for a lock is left to the next round."""
+    now = datetime.now(UTC)
+    chunks = await has_chunks(conn)
+    for series in SERIES:
+        with suppress(StoreError), translated():
+            if chunks:
+                horizon = now - timedelta(days=settings.compress_after_days)
+                n = await compress_before(conn, series, horizon)
+                logger.log(logging.INFO if n else logging.DEBUG, "%s: compressed %d", series, n)
+            else:
+                days = await days_without_partition(
+                    conn, series, ahead=_DAYS_AHEAD, limit=_OLD_DAYS_AT_ONCE
+                )
+                for day in days:
+                    await attach_day(conn, series, day)
+            if settings.retention_days:
+                horizon = now - timedelta(days=settings.retention_days)
+                n = await drop_before(conn, series, horizon)
+                logger.log(logging.INFO if n else logging.DEBUG, "%s: dropped %d", series, n)
+    await prune_checkpoints(conn, settings.late_horizon_h)
