@@ -119,7 +119,8 @@ class Server:
         self.start()
 
     def close(self) -> None:
-        self.kill()
+        # A clean stop: a killed PostgreSQL leaves its shared memory to the machine.
+        self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.log.unlink(missing_ok=True)
 
