@@ -56,14 +56,10 @@ def publish(
     return _packet(0x30 | qos << 1 | retain, _text(topic) + ident + payload)
 
 
-def pubacks(tickets: Sequence[int], low: int) -> bytes:
-    """Encode one PUBACK for each ticket of the connection whose tickets begin at `low`.
-
-    Tickets below `low` belong to earlier connections, or are the -1 of QoS 0: they are left out.
-    """
-    base = _PUBACK_WORD - low
-    # One array of 32-bit words: 0.07 us per id, where joining 4-byte objects takes 0.15.
-    words = array("I", [base + ticket for ticket in tickets if ticket >= low])
+def pubacks(packet_ids: Sequence[int]) -> bytes:
+    """Encode one PUBACK for each packet id, in order."""
+    # One array of 32-bit words: 0.06 us per id, where joining 4-byte objects takes 0.15.
+    words = array("I", [_PUBACK_WORD | packet_id for packet_id in packet_ids])
     if sys.byteorder == "little":
         words.byteswap()
     return words.tobytes()

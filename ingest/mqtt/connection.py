@@ -6,7 +6,7 @@ Used by `Session` alone, which makes a new one after each loss.
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -56,7 +56,6 @@ class Connection(asyncio.Protocol):
         on_messages: Callable[[list[Message]], None],
         on_puback: Callable[[int], None],
     ) -> None:
-        self.low = low
         self.reader = Reader(low=low, max_payload_bytes=max_payload_bytes)
         loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[BaseException] = loop.create_future()
@@ -126,6 +125,13 @@ class Connection(asyncio.Protocol):
         """Send `data`; silently nothing once the connection is over."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+    def acknowledge(self, tickets: Iterable[int]) -> int:
+        """Send the PUBACKs of this connection's `tickets` in one write; return how many."""
+        packet_ids = self.reader.settle(tickets)
+        if packet_ids:
+            self.write(codec.pubacks(packet_ids))
+        return len(packet_ids)
 
     def window_changed(self) -> None:
         """Go on reading, or stop, after the window's state changed; cheap to call often."""

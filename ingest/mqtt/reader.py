@@ -4,6 +4,7 @@ Pure: no sockets, no clock (`received_us` comes in with the bytes). The costs me
 decide the worker's throughput, so PUBLISH is parsed in one loop with no call per packet.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -43,9 +44,13 @@ class Control(NamedTuple):
 class Reader:
     """Cuts one connection's bytes; a new connection needs a new reader.
 
+    A message sent again (DUP) while its first copy here is not yet settled is dropped: NATS does so
+    after its `ack_wait`. Two copies would take two places in the window, and the second PUBACK
+    of one packet id could acknowledge another message that has got the id meanwhile.
+
     Memory: at most `max_payload_bytes` + 64 KiB + two chunks, whatever a peer claims to send.
     `held` is True when the last `feed` stopped before a message for lack of room.
-    `redelivered` counts messages with the DUP flag.
+    `redelivered` counts messages with the DUP flag that were not dropped.
     """
 
     def __init__(self, *, low: int, max_payload_bytes: int) -> None:
@@ -59,6 +64,21 @@ class Reader:
         self._missing = 0
         self._oversize: Message | None = None
         self._skip = 0
+        self._unsettled = bytearray(65_536)  # by packet id
+
+    def settle(self, tickets: Iterable[int]) -> list[int]:
+        """Return the packet ids of those `tickets` that this connection delivered, each once.
+
+        Tickets of earlier connections, the -1 of QoS 0 and repeated ones are left out.
+        """
+        low, unsettled = self._low, self._unsettled
+        packet_ids = []
+        for ticket in tickets:
+            packet_id = ticket - low
+            if packet_id > 0 and unsettled[packet_id]:
+                unsettled[packet_id] = 0
+                packet_ids.append(packet_id)
+        return packet_ids
 
     def feed(
         self, chunk: bytes, received_us: int, room: int
@@ -111,10 +131,10 @@ class Reader:
     ) -> None:
         """Take packets until the data or the room ends.
 
-        The common packet (QoS 1, first delivery, under 16 KiB) is read inline, 0.6 us; a method
+        The common packet (QoS 1, first delivery, under 16 KiB) is read inline, 0.7 us; a method
         call for each would double that. `_step` takes everything else.
         """
-        data, pos, low = self._data, self._pos, self._low
+        data, pos, low, unsettled = self._data, self._pos, self._low, self._unsettled
         end, small = len(data), min(self._max, 0x3FFF)
         left = room - len(messages)
         while True:
@@ -129,6 +149,7 @@ class Reader:
                 if payload <= stop <= end and length <= small:
                     ident = data[payload - 2] << 8 | data[payload - 1]
                     if ident:
+                        unsettled[ident] = 1
                         topic = data[body + 2 : payload - 2]
                         messages.append(
                             Message(topic, data[payload:stop], low + ident, received_us)
@@ -194,13 +215,15 @@ class Reader:
         if end < cut:
             self._missing = cut - end
             return pos
-        ticket = -1
+        ticket, again = -1, 0
         if qos:
             ident = data[topic_end] << 8 | data[topic_end + 1]
             if not ident:
                 raise ProtocolError("the broker sent a message at QoS 1 with packet id 0")
             ticket = self._low + ident
-        self.redelivered += head >> 3 & 1
+            again = head >> 3 & self._unsettled[ident]
+            self._unsettled[ident] = 1
+        self.redelivered += head >> 3 & 1 & ~again
         message = Message(
             topic=data[body + 2 : topic_end],
             payload=data[payload:cut],
@@ -210,9 +233,10 @@ class Reader:
             truncated=cut < stop,
         )
         if stop > end:
-            self._oversize, self._skip = message, stop - end
+            self._oversize, self._skip = None if again else message, stop - end
             return end
-        messages.append(message)
+        if not again:
+            messages.append(message)
         return stop
 
 

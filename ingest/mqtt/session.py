@@ -108,10 +108,7 @@ class Session:
         connection = self._connection
         if connection is None:
             return
-        packets = codec.pubacks(tickets, connection.low)
-        if packets:
-            connection.write(packets)
-            self.acked += len(packets) // 4
+        self.acked += connection.acknowledge(tickets)
         if self._stopping.is_set():
             self._disconnect_when_drained()
         else:

@@ -117,9 +117,9 @@ async def test_a_broker_with_20_in_flight_does_not_stall_a_larger_window(
 ) -> None:
     async with Owner(narrow_broker.port) as owner:
         await send(narrow_broker.port, range(500))
+        await until(lambda: len(owner.messages) == 20, "the broker's limit")
         await owner.ack_until(lambda: len(owner.messages) == 500, "all delivered")
 
-    assert owner.most_outstanding <= 20
     assert owner.numbers == list(range(500))
 
 
@@ -202,7 +202,7 @@ async def test_stop_ends_a_session_that_never_connected() -> None:
     owner.start()
     await until(lambda: owner.session.last_error is not None, "the first attempt fails")
 
-    with pytest.raises(BrokerError, match="is it running.*WAYMARK_MQTT_URL"):
+    with pytest.raises(BrokerError, match=r"is it running.*WAYMARK_MQTT_URL"):
         await owner.session.wait_connected(0.01)
     await owner.end()
 

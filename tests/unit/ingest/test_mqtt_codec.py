@@ -23,7 +23,12 @@ publishes = st.builds(
     st.integers(1, 65_535),
 )
 controls = st.sampled_from([b"\xd0\x00", b"\x40\x02\x12\x34"])
-packets = st.lists(st.one_of(publishes, controls), max_size=12)
+packets = st.lists(
+    st.one_of(publishes, controls),
+    max_size=12,
+    # One packet id twice is a message sent again, which has its own test.
+    unique_by=lambda packet: packet[5] if isinstance(packet, tuple) else object(),
+)
 Packet = bytes | tuple[str, bytes, int, bool, bool, int]
 
 
@@ -163,13 +168,38 @@ def test_noise_is_read_or_refused_but_never_crashes(noise: bytes) -> None:
         return
 
 
-def test_pubacks_leave_out_older_connections_and_qos_0() -> None:
-    low = 5 << 16
+def test_pubacks_of_many_ids_are_one_block_of_bytes() -> None:
+    assert codec.pubacks([1, 0xFFFF]) == b"\x40\x02\x00\x01\x40\x02\xff\xff"
+    assert codec.pubacks([]) == b""
 
-    assert codec.pubacks([low + 1, (4 << 16) + 2, -1, low + 0xFFFF], low) == (
-        b"\x40\x02\x00\x01\x40\x02\xff\xff"
-    )
-    assert codec.pubacks([-1, 7], low) == b""
+
+def test_only_tickets_of_this_connection_are_settled_and_each_once() -> None:
+    target = reader()
+    stream = b"".join(codec.publish("t", b"", qos=1, packet_id=i) for i in (1, 2, 0xFFFF))
+    target.feed(stream, NOW_US, PLENTY)
+
+    assert target.settle([LOW + 1, 5, -1, LOW - 1, LOW + 0xFFFF, LOW + 1]) == [1, 0xFFFF]
+    assert target.settle([LOW + 1, LOW + 7]) == []
+
+
+@pytest.mark.parametrize("size", [1, 50_000], ids=["small", "oversize"])
+def test_a_copy_sent_again_before_its_first_is_settled_is_dropped(size: int) -> None:
+    target = reader(1_000)
+    first = codec.publish("t", bytes(size), qos=1, packet_id=7)
+    again = bytes([first[0] | 8]) + first[1:]
+    other = codec.publish("t", b"x", qos=1, packet_id=8)
+
+    def tickets(stream: bytes) -> list[int]:
+        messages = target.feed(stream[:100], NOW_US, PLENTY)[0]
+        messages += target.feed(stream[100:], NOW_US, PLENTY)[0]
+        return [message.ticket for message in messages]
+
+    assert tickets(again) == [LOW + 7], "its first copy went to an earlier connection"
+    assert tickets(again + other) == [LOW + 8]
+    assert target.redelivered == 1
+    target.settle([LOW + 7])
+    assert tickets(again) == [LOW + 7]
+    assert target.redelivered == 2
 
 
 def test_connect_asks_for_a_kept_session_and_carries_the_credentials() -> None:
