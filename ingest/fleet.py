@@ -115,6 +115,10 @@ class Fleet:
             self.version[slot] = version
         return np.array(unreadable, np.int64)
 
+    def knows(self, slots: Ints) -> bool:
+        """Whether the states of all of them were read at some version."""
+        return bool((self.version[slots] != _UNREAD).all())
+
     def forget(self) -> None:
         """Trust no cached state: the outcome of a transaction is not known."""
         self.version[:] = _UNREAD

@@ -7,7 +7,9 @@ replay changes nothing: readings are keyed by device and device time, events by 
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 
 import numpy as np
 from h3.api import numpy_int as h3
@@ -18,7 +20,7 @@ from ingest.decode import Decoder
 from ingest.fleet import Fleet
 from ingest.mqtt import Message
 from ingest.plan import Plan, first_per_device, last_per_device, make_plan, unproven
-from ingest.readings import DeviceKey
+from ingest.readings import DeviceKey, Positions
 from ingest.sensors import store_sensors
 from ingest.sift import Limits
 from tracking.feed import EventRecord
@@ -47,6 +49,9 @@ H3_RESOLUTION = 10
 
 # A repair folds at most this many fixes it need not have; a checkpoint is one small row.
 CHECKPOINT_EVERY = 128
+
+# After meeting another writer on a device, how long devices are locked before they are read.
+_SHARED_FOR_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,11 @@ class _Work:
     rebuild: Ints  # devices whose stored state this code cannot read
     counts: Counts
     plan: Plan
+    cells: Ints  # of each decoded position that is stored
+
+
+class _MovedElsewhere(Exception):  # noqa: N818 -- a condition
+    """Another writer changed a device since its state was cached."""
 
 
 class Pipeline:
@@ -94,6 +104,8 @@ class Pipeline:
         self._policy = policy
         # Set while the outcome of a transaction is unknown: no key is taken for new unasked.
         self._doubtful = False
+        # Until then another writer is expected to move our devices.
+        self._shared_until_s = 0.0
 
     async def process(self, conn: Connection, messages: Sequence[Message]) -> Committed:
         """Decode and store; all of the batch is in the database afterwards, or nothing of it.
@@ -109,9 +121,7 @@ class Pipeline:
                 batch = Batch.of(
                     messages, readings, self._decoder, self._fleet, self._policy.limits
                 )
-                async with conn.transaction():
-                    work = await self._lock(conn, batch)
-                    committed = await self._store(conn, work)
+                work, committed = await self._commit(conn, batch)
         except BaseException:
             self._fleet.forget()
             self._doubtful = True
@@ -121,22 +131,47 @@ class Pipeline:
         self._doubtful = False
         return committed
 
+    async def _commit(self, conn: Connection, batch: Batch) -> tuple[_Work, Committed]:
+        """Store the batch in one transaction, on cached states if they prove current.
+
+        A worker that has its devices for itself needs no lock before its UPDATE, whose version
+        check is lock and proof in one: 2 of 14 us of PostgreSQL's time per message. Once the
+        proof fails, devices are shared and are locked first for a while.
+        """
+        if monotonic() > self._shared_until_s and self._fleet.knows(batch.slots):
+            with suppress(_MovedElsewhere):
+                async with conn.transaction():
+                    work = await self._decide(conn, batch, unreadable=np.empty(0, np.int64))
+                    return work, await self._store(conn, work)
+            self._shared_until_s = monotonic() + _SHARED_FOR_S
+        async with conn.transaction():
+            device_id = self._fleet.device_id[batch.slots]
+            moved = await lock_states(conn, device_id, self._fleet.version[batch.slots])
+            unreadable = self._fleet.take(batch.slots, device_id, moved)
+            work = await self._decide(conn, batch, unreadable)
+            return work, await self._store(conn, work)
+
     async def _store(self, conn: Connection, work: _Work) -> Committed:
-        """The order of writes matters at its end only: events last, see `write_events`."""
+        """The order of writes matters twice: states, the proof, precede positions, and events
+        come last, see `write_events`.
+        """  # noqa: D205 -- one contract
         facts = self._fold(work)
+        checkpoints = _due_checkpoints(work)
         latest = self._latest(work)
-        await self._write_positions(conn, work)
-        repairs = await self._queue_repairs(conn, work)
-        await self._checkpoint(conn, work)
         await store_sensors(conn, work.batch, self._fleet, work.counts)
-        await save_states(
+        if not await save_states(
             conn,
             device_id=work.device_id,
+            version=self._fleet.version[work.batch.slots],
             states=work.states,
             counts=work.counts,
             heard_us=work.batch.heard_us,
             latest=latest,
-        )
+        ):
+            raise _MovedElsewhere
+        await self._write_positions(conn, work)
+        repairs = await self._queue_repairs(conn, work)
+        await save_checkpoints(conn, checkpoints)
         await bury(conn, work.batch.letters)
         await count_reasons(conn, work.batch.reasons + self._flaws(work))
         connectivity = await set_online(conn, self._reports(work.batch))
@@ -152,12 +187,10 @@ class Pipeline:
             repairs=repairs,
         )
 
-    async def _lock(self, conn: Connection, batch: Batch) -> _Work:
-        """Lock the devices, catch up with other writers, and decide each position's fate."""
+    async def _decide(self, conn: Connection, batch: Batch, unreadable: Ints) -> _Work:
+        """Decide each position's fate from the states as they now are."""
         fleet, sifted = self._fleet, batch.sifted
         device_id = fleet.device_id[batch.slots]
-        moved = await lock_states(conn, device_id, fleet.version[batch.slots])
-        unreadable = fleet.take(batch.slots, device_id, moved)
         states = fleet.states[batch.slots]
         counts = Counts.zeros(len(batch.slots))
         counts.received += batch.received
@@ -182,7 +215,8 @@ class Pipeline:
             np.add.at(column, sifted.slot[rows], 1)
         rebuild = np.flatnonzero(np.isin(batch.slots, unreadable))
         tenant_id = fleet.tenant_id[batch.slots]
-        return _Work(batch, device_id, tenant_id, states, rebuild, counts, plan)
+        cells = _cells(batch.positions, sifted.row[plan.stored])
+        return _Work(batch, device_id, tenant_id, states, rebuild, counts, plan, cells)
 
     def _fold(self, work: _Work) -> list[DeviceFact]:
         """Fold what is ahead, in place, and write the qualities the fold decided."""
@@ -222,7 +256,7 @@ class Pipeline:
             course_deg=positions.course_deg[source],
             accuracy_m=positions.accuracy_m[source],
             battery=positions.battery[source],
-            h3=_cells(positions.lon[source], positions.lat[source]),
+            h3=work.cells[source],
             attrs=_attrs(positions.attrs, source),
         )
 
@@ -254,7 +288,7 @@ class Pipeline:
                 accuracy_m=positions.accuracy_m[source],
                 battery=positions.battery[source],
                 quality=sifted.quality[rows],
-                h3=_cells(positions.lon[source], positions.lat[source]),
+                h3=work.cells[source],
                 content=sifted.content[rows],
                 attrs=_attrs(positions.attrs, source),
             ),
@@ -275,26 +309,6 @@ class Pipeline:
             conn, work.device_id[device], work.tenant_id[device], time_us[kept], seq[kept]
         )
         return len(device)
-
-    @staticmethod
-    async def _checkpoint(conn: Connection, work: _Work) -> None:
-        due = np.flatnonzero(work.states["since_checkpoint"] >= CHECKPOINT_EVERY)
-        if not len(due):
-            return
-        work.states["since_checkpoint"][due] = 0
-        states = work.states[due]
-        await save_checkpoints(
-            conn,
-            list(
-                zip(
-                    work.device_id[due].tolist(),
-                    states["head_us"].tolist(),
-                    states["head_seq"].tolist(),
-                    [state.tobytes() for state in states],
-                    strict=True,
-                )
-            ),
-        )
 
     def _flaws(self, work: _Work) -> Counter[tuple[int, str, str]]:
         """Stored fixes that are not ok, for the ledger's counts by reason."""
@@ -323,12 +337,29 @@ class Pipeline:
         ]
 
 
-def _cells(lon: NDArray[np.floating], lat: NDArray[np.floating]) -> Ints:
+def _due_checkpoints(work: _Work) -> list[tuple[int, int, int, bytes]]:
+    """States of devices that have gone long without a checkpoint; their count starts anew."""
+    due = np.flatnonzero(work.states["since_checkpoint"] >= CHECKPOINT_EVERY)
+    work.states["since_checkpoint"][due] = 0
+    states = work.states[due]
+    return list(
+        zip(
+            work.device_id[due].tolist(),
+            states["head_us"].tolist(),
+            states["head_seq"].tolist(),
+            [state.tobytes() for state in states],
+            strict=True,
+        )
+    )
+
+
+def _cells(positions: Positions, rows: Ints) -> Ints:
+    """The H3 cell of each decoded position in `rows`; 0 elsewhere."""
+    cells = np.zeros(len(positions), np.uint64)
     cell = h3.latlng_to_cell
-    return np.array(
-        [cell(y, x, H3_RESOLUTION) for x, y in zip(lon.tolist(), lat.tolist(), strict=True)],
-        dtype=np.uint64,
-    ).view(np.int64)
+    lat, lon = positions.lat[rows].tolist(), positions.lon[rows].tolist()
+    cells[rows] = [cell(y, x, H3_RESOLUTION) for y, x in zip(lat, lon, strict=True)]
+    return cells.view(np.int64)
 
 
 def _attrs(attrs: list[bytes | None] | None, rows: Ints) -> list[bytes | None]:

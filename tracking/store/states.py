@@ -1,6 +1,5 @@
 """`device_state` and `checkpoint`: what is known of each device, and where repairs start."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ Connection = AsyncConnection[tuple[Any, ...]]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]
 
-# Rows are locked in device order by every writer, so writers cannot deadlock. Only states
+# Rows are locked in device order, so writers that share devices cannot deadlock. Only states
 # another writer moved come back; the usual answer is empty.
 _LOCK = """
 WITH locked AS MATERIALIZED (
@@ -34,10 +33,10 @@ UPDATE device_state s SET
     received = s.received + u.received, stored = s.stored + u.stored,
     duplicate = s.duplicate + u.duplicate, conflict = s.conflict + u.conflict,
     late = s.late + u.late
-FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    u(device_id, fold, motion, odometer_m, missing_seq, heard_at, received, stored, duplicate,
-      conflict, late)
-WHERE s.device_id = u.device_id
+FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    u(device_id, version, fold, motion, odometer_m, missing_seq, heard_at, received, stored,
+      duplicate, conflict, late)
+WHERE s.device_id = u.device_id AND s.version = u.version
 """
 
 _MOVE = """
@@ -52,11 +51,11 @@ UPDATE device_state s SET
     course_deg = NULLIF(u.course_deg, 'NaN'), accuracy_m = NULLIF(u.accuracy_m, 'NaN'),
     battery = NULLIF(u.battery, 'NaN'), h3 = u.h3, attrs = u.attrs::jsonb
 FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-            %s, %s)
-    u(device_id, fold, motion, odometer_m, missing_seq, heard_at, received, stored, duplicate,
-      conflict, late, fix_time, seq, received_at, lon, lat, alt_m, speed_mps, course_deg,
-      accuracy_m, battery, h3, attrs)
-WHERE s.device_id = u.device_id
+            %s, %s, %s)
+    u(device_id, version, fold, motion, odometer_m, missing_seq, heard_at, received, stored,
+      duplicate, conflict, late, fix_time, seq, received_at, lon, lat, alt_m, speed_mps,
+      course_deg, accuracy_m, battery, h3, attrs)
+WHERE s.device_id = u.device_id AND s.version = u.version
 """
 
 _REFRESH = """
@@ -121,62 +120,69 @@ async def save_states(
     conn: Connection,
     *,
     device_id: Ints,
+    version: Ints,
     states: StateArray,
     counts: Counts,
     heard_us: Ints,
     latest: Latest,
-) -> None:
-    """Write the states of locked devices, raise their versions by one and count the ledger."""
+) -> bool:
+    """Write states that were derived from the given versions, raise those, count the ledger.
+
+    False when another writer moved one of them meanwhile: then the transaction must be undone.
+    """
+    columns = _Columns(device_id, version, states, counts, heard_us)
     moved = latest.row
     still = np.setdiff1d(np.arange(len(device_id)), moved, assume_unique=True)
-    columns = _state_columns(device_id, states, counts, heard_us)
+    written = 0
     if len(still):
-        await conn.execute(_UPDATE, [column(still) for column in columns])
+        written += (await conn.execute(_UPDATE, columns.of(still))).rowcount
     if len(moved):
-        parameters = [column(moved) for column in columns]
-        parameters += [
-            Times(latest.fix_time_us),
-            Int8s(latest.seq),
-            Times(latest.received_us),
-            Float8s(latest.lon),
-            Float8s(latest.lat),
-            *[
-                Float4s(column)
-                for column in (
-                    latest.alt_m,
-                    latest.speed_mps,
-                    latest.course_deg,
-                    latest.accuracy_m,
-                    latest.battery,
-                )
-            ],
-            Int8s(latest.h3),
-            Texts(latest.attrs),
+        parameters = columns.of(moved) + _place(latest)
+        written += (await conn.execute(_MOVE, parameters)).rowcount
+    return written == len(device_id)
+
+
+@dataclass(slots=True)
+class _Columns:
+    device_id: Ints
+    version: Ints
+    states: StateArray
+    counts: Counts
+    heard_us: Ints
+
+    def of(self, rows: Ints) -> list[PgArray]:
+        states, counts = self.states[rows], self.counts
+        whole, size = states.tobytes(), states.dtype.itemsize
+        return [
+            Int8s(self.device_id[rows]),
+            Int8s(self.version[rows]),
+            Blobs([whole[i : i + size] for i in range(0, len(whole), size)]),
+            Int2s(states["motion"]),
+            Float8s(states["odometer_m"]),
+            Int8s(states["seq_missing"]),
+            Times(self.heard_us[rows]),
+            Int8s(counts.received[rows]),
+            Int8s(counts.stored[rows]),
+            Int8s(counts.duplicate[rows]),
+            Int8s(counts.conflict[rows]),
+            Int8s(counts.late[rows]),
         ]
-        await conn.execute(_MOVE, parameters)
 
 
-def _state_columns(
-    device_id: Ints, states: StateArray, counts: Counts, heard_us: Ints
-) -> list[Callable[[Ints], PgArray]]:
-    size = states.dtype.itemsize
-
-    def folds(rows: Ints) -> Blobs:
-        whole = states[rows].tobytes()
-        return Blobs([whole[i : i + size] for i in range(0, len(whole), size)])
-
+def _place(latest: Latest) -> list[PgArray]:
     return [
-        lambda rows: Int8s(device_id[rows]),
-        folds,
-        lambda rows: Int2s(states["motion"][rows]),
-        lambda rows: Float8s(states["odometer_m"][rows]),
-        lambda rows: Int8s(states["seq_missing"][rows]),
-        lambda rows: Times(heard_us[rows]),
-        lambda rows: Int8s(counts.received[rows]),
-        lambda rows: Int8s(counts.stored[rows]),
-        lambda rows: Int8s(counts.duplicate[rows]),
-        lambda rows: Int8s(counts.conflict[rows]),
-        lambda rows: Int8s(counts.late[rows]),
+        Times(latest.fix_time_us),
+        Int8s(latest.seq),
+        Times(latest.received_us),
+        Float8s(latest.lon),
+        Float8s(latest.lat),
+        Float4s(latest.alt_m),
+        Float4s(latest.speed_mps),
+        Float4s(latest.course_deg),
+        Float4s(latest.accuracy_m),
+        Float4s(latest.battery),
+        Int8s(latest.h3),
+        Texts(latest.attrs),
     ]
 
 
