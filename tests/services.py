@@ -185,10 +185,11 @@ class Postgres(Server):
 
 
 class Valkey(Server):
-    """Valkey on a loopback port, nothing kept on disk."""
+    """Valkey on a loopback port, nothing kept on disk; `extra` adds arguments."""
 
-    def __init__(self) -> None:
+    def __init__(self, *extra: str) -> None:
         super().__init__("valkey")
+        self.extra = extra
         self.port = free_port()
 
     @property
@@ -197,7 +198,7 @@ class Valkey(Server):
 
     def command(self) -> list[str]:
         options = f"--port {self.port} --bind 127.0.0.1 --appendonly no --dir {self.folder}"
-        return [str(VALKEY_BIN), *options.split(), "--save", ""]
+        return [str(VALKEY_BIN), *options.split(), "--save", "", *self.extra]
 
     def ready(self) -> bool:
         return accepts(self.port)

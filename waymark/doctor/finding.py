@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 # Long enough for a server on another continent, short enough to wait for three in a row.
 TIMEOUT_S = 5.0
-_PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)|(?<=password=)[^&]*")
+_PASSWORD = re.compile(r"(://[^:@/?]*:).*(?=@)|(password=)[^&]*")
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
 
 def without_password(url: str) -> str:
     """Return a URL that may be shown."""
-    return _PASSWORD.sub("***", url)
+    return _PASSWORD.sub(r"\1\2***", url)
 
 
 def one_line(error: BaseException) -> str:

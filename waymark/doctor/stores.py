@@ -18,13 +18,8 @@ def check_database(url: str) -> Iterator[Finding]:
     try:
         conn = psycopg.connect(url, connect_timeout=int(TIMEOUT_S), autocommit=True)
     except psycopg.Error as exc:
-        yield Finding(
-            "database",
-            "reachable",
-            "fail",
-            one_line(exc),
-            "start PostgreSQL or `waymark up`, and set WAYMARK_DATABASE_URL to it",
-        )
+        said = one_line(exc)
+        yield Finding("database", "reachable", "fail", said, _database_advice(said))
         return
     with conn:
         version = conn.info.parameter_status("server_version")
@@ -32,6 +27,15 @@ def check_database(url: str) -> Iterator[Finding]:
         yield _timescale(conn)
         yield _durability(conn)
         yield _migrations(conn)
+
+
+def _database_advice(said: str) -> str:
+    # A refused connection carries no error code, only words.
+    if "password" in said or "authentication" in said:
+        return "correct user and password in WAYMARK_DATABASE_URL"
+    if "does not exist" in said:
+        return "create it, or correct the names in WAYMARK_DATABASE_URL"
+    return "start PostgreSQL or `waymark up`, and set WAYMARK_DATABASE_URL to it"
 
 
 def _timescale(conn: psycopg.Connection[tuple[object, ...]]) -> Finding:
@@ -96,6 +100,10 @@ def check_redis(url: str) -> Iterator[Finding]:
     with client:
         try:
             info = cast("dict[str, object]", client.info("server"))
+        except redis.AuthenticationError as exc:
+            advice = "put the right user and password into WAYMARK_REDIS_URL"
+            yield Finding("redis", "reachable", "fail", one_line(exc), advice)
+            return
         except redis.RedisError as exc:
             yield Finding("redis", "reachable", "fail", one_line(exc), advice)
             return
