@@ -162,7 +162,7 @@ class FakeWaymark:
 
     def _device(self, name: str) -> Json:
         return {
-            "device": name,
+            "name": name,
             "online": None,
             "online_at": None,
             "silent_since": None,

@@ -5,6 +5,7 @@ import type { DeviceSummary, WaymarkEvent } from './model.ts';
 const TIMEOUT_MS = 15_000;
 const TRAIL_POINTS = 20_000;
 const PAGE = 1000;
+const TRAIL_PAGE = 10_000;
 
 /** An answer other than 2xx; `message` is fit to be shown. */
 export class ApiError extends Error {
@@ -56,7 +57,7 @@ export class Api {
   /** The ok fixes of a device from `from` on, oldest first. */
   async trail(name: string, from: Date): Promise<TrailPoint[]> {
     const points: TrailPoint[] = [];
-    const path = `devices/${encodeURIComponent(name)}/positions?from=${from.toISOString()}&format=geojson&limit=${PAGE}`;
+    const path = `devices/${encodeURIComponent(name)}/positions?from=${from.toISOString()}&format=geojson&quality=ok&limit=${TRAIL_PAGE}`;
     let cursor: string | null = null;
     do {
       const more: string = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`;
@@ -83,7 +84,6 @@ export class Api {
 function trailPoint(feature: GeoJSON.Feature): TrailPoint[] {
   if (feature.geometry?.type !== 'Point') return [];
   const properties = feature.properties ?? {};
-  if ((properties['quality'] ?? 'ok') !== 'ok') return [];
   const [lon, lat] = feature.geometry.coordinates;
   return lon === undefined || lat === undefined ? [] : [{ at: [lon, lat], fix_ms: Date.parse(String(properties['fix_time'])) }];
 }

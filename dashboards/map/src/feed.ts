@@ -9,7 +9,8 @@ import type { Position, WaymarkEvent } from './model.ts';
 
 export type FeedStatus =
   | { readonly kind: 'connecting' }
-  | { readonly kind: 'live' }
+  /** `prompt` is false while the server reads the database every few seconds, its fan-out being away. */
+  | { readonly kind: 'live'; readonly prompt: boolean }
   | { readonly kind: 'reconnecting'; readonly attempt: number; readonly retry_ms: number }
   | { readonly kind: 'refused'; readonly message: string };
 
@@ -43,17 +44,18 @@ interface Frame {
   readonly updates?: readonly Position[];
   readonly event?: WaymarkEvent;
   readonly cursor?: number;
-  readonly code?: string | number;
+  readonly live?: boolean;
   readonly message?: string;
-  readonly detail?: string;
 }
 
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 15_000;
 // A server that neither refuses nor answers in this time is gone.
 const ANSWER_MS = 10_000;
-// Policy violation (RFC 6455) and the private-use codes modelled on HTTP 401 and 403.
-const REFUSED_CODES = new Set([1008, 4401, 4403]);
+// A browser shows neither the protocol's pings nor a connection that died silently, so we ask.
+const QUIET_MS = 20_000;
+// The private-use code modelled on HTTP 401.
+const UNAUTHORIZED = 4401;
 
 /** Half to all of an exponentially growing wait, so that a restarted server is not met by everyone at once. */
 export function retryMs(attempt: number, random: number): number {
@@ -67,6 +69,7 @@ export class Feed {
   private attempt = 0;
   private cursor: number | null = null;
   private stopped = false;
+  private prompt = true;
 
   constructor(private readonly token: string, private readonly handlers: FeedHandlers, private readonly world: World) {}
 
@@ -113,7 +116,7 @@ export class Feed {
   private lost(socket: Socket, code: number, reason: string): void {
     if (socket !== this.socket) return;
     this.drop();
-    if (REFUSED_CODES.has(code)) return this.refuse(reason || 'the server refused this key');
+    if (code === UNAUTHORIZED) return this.refuse(reason || 'the server refused this key');
     const retry_ms = retryMs(this.attempt, this.world.random());
     this.attempt += 1;
     this.handlers.status({ kind: 'reconnecting', attempt: this.attempt, retry_ms });
@@ -127,10 +130,17 @@ export class Feed {
 
   private take(socket: Socket, text: string): void {
     if (socket !== this.socket) return;
+    this.expect(socket);
     const frame = JSON.parse(text) as Frame;
     switch (frame.type) {
+      case 'ready':
+      case 'status':
+        this.prompt = frame.live ?? true;
+        if (frame.type === 'status') this.handlers.status({ kind: 'live', prompt: this.prompt });
+        return;
       case 'snapshot':
-        this.live();
+        this.attempt = 0;
+        this.handlers.status({ kind: 'live', prompt: this.prompt });
         // A later page of a snapshot repeats its cursor; what came since must not be asked for again.
         if (frame.cursor !== undefined) this.cursor ??= frame.cursor;
         return this.handlers.positions(frame.positions ?? [], false);
@@ -142,14 +152,17 @@ export class Feed {
         if (frame.cursor !== undefined) this.cursor = Math.max(this.cursor ?? 0, frame.cursor);
         return this.handlers.gap();
       case 'error':
-        console.warn('waymark feed:', frame.message ?? frame.detail ?? text);
+        console.warn('waymark feed:', frame.message ?? text);
     }
   }
 
-  private live(): void {
+  // After each message: ask for a sign of life when none comes by itself, and give up without one.
+  private expect(socket: Socket): void {
     this.cancelTimer();
-    this.attempt = 0;
-    this.handlers.status({ kind: 'live' });
+    this.cancelTimer = this.world.after(QUIET_MS, () => {
+      socket.send(JSON.stringify({ op: 'ping' }));
+      this.cancelTimer = this.world.after(ANSWER_MS, () => this.lost(socket, 0, 'no answer'));
+    });
   }
 
   private deliver(event: WaymarkEvent, cursor: number): void {

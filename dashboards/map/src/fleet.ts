@@ -121,7 +121,7 @@ export class Fleet {
 
   /** Take in what the device list says; it never overrides newer news from the feed. */
   describe(summary: DeviceSummary, now: Now): void {
-    const device = this.device(summary.device);
+    const device = this.device(summary.name);
     if (summary.position) this.place(summary.position, now, false);
     if (summary.odometer_m != null) device.odometer_m = summary.odometer_m;
     const heard_ms = summary.heard_at ? Date.parse(summary.heard_at) : 0;
@@ -137,9 +137,12 @@ export class Fleet {
     }
   }
 
+  /** How many of those that have a place are in each state. */
   counts(wall_ms: number): Record<LiveState, number> {
     const counts = { moving: 0, stopped: 0, stale: 0, offline: 0 };
-    for (const device of this.devices.values()) counts[liveState(device, wall_ms)] += 1;
+    for (const device of this.devices.values()) {
+      if (device.position !== null) counts[liveState(device, wall_ms)] += 1;
+    }
     return counts;
   }
 }

@@ -216,7 +216,7 @@ export class LiveMap {
       const at = now();
       for (const summary of summaries) {
         this.fleet.describe(summary, at);
-        this.redraw(this.fleet.device(summary.device), false);
+        this.redraw(this.fleet.device(summary.name), false);
       }
       if (!this.framed && this.fleet.devices.size > 0) this.frame();
       else if (name === undefined) this.everySecond();

@@ -32,7 +32,7 @@ export interface WaymarkEvent {
 
 /** What `GET /v1/devices` says of a device beyond its position; absent fields are unknown. */
 export interface DeviceSummary {
-  readonly device: string;
+  readonly name: string;
   readonly motion?: string | null;
   readonly odometer_m?: number | null;
   readonly online?: boolean | null;

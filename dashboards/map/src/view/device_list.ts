@@ -46,7 +46,8 @@ export class DeviceList {
 
   /** Whether the filters in force let the device be seen. */
   shows(device: Device, state: LiveState): boolean {
-    return (this.only === null || state === this.only) && this.matches(device);
+    const wanted = this.only === null || (state === this.only && device.position !== null);
+    return wanted && this.matches(device);
   }
 
   private matches(device: Device): boolean {
@@ -97,15 +98,20 @@ export class DeviceList {
   }
 
   private fill(row: Row, selected: Device | null): void {
-    const state = this.stateOf(row.device);
+    const state = row.device.position === null ? 'nowhere' : this.stateOf(row.device);
     const mark = row.button.firstElementChild as HTMLElement;
     if (mark.dataset['state'] !== state) {
       mark.className = `mark ${state}`;
       mark.dataset['state'] = state;
     }
-    say(row.speed, state === 'moving' ? speedText(row.device.position?.speed_mps) : STATE_NAMES[state]);
+    say(row.speed, detail(row.device, state));
     row.button.toggleAttribute('aria-current', row.device === selected);
   }
+}
+
+function detail(device: Device, state: LiveState | 'nowhere'): string {
+  if (state === 'nowhere') return 'No position';
+  return state === 'moving' ? speedText(device.position?.speed_mps) : STATE_NAMES[state];
 }
 
 function noteOf(known: number, found: number): string {

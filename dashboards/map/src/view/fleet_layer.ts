@@ -23,7 +23,7 @@ const MARKER_FLOATS = 13;
 const TAIL_FLOATS = 10;
 // 40 bytes each, 2.6 MB in all: five minutes of 200 devices a second, half a minute of 2,000.
 const TAIL_ROWS = 65_536;
-export const TAIL_FADE_S = 180;
+const TAIL_FADE_S = 300;
 const RADIANS = Math.PI / 180;
 
 export class FleetLayer implements CustomLayerInterface {

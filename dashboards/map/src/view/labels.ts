@@ -81,7 +81,8 @@ export class Labels {
     const had = new Set(this.chosen);
     seen.sort((a, b) => Number(had.has(b.device)) - Number(had.has(a.device)));
     const gap = this.markers.radiusPx();
-    const taken: Box[] = seen.map(({ x, y }) => ({ left: x - gap, top: y - gap, right: x + gap, bottom: y + gap }));
+    const taken: Box[] = [...document.querySelectorAll('.card')].map((card) => card.getBoundingClientRect());
+    for (const { x, y } of seen) taken.push({ left: x - gap, top: y - gap, right: x + gap, bottom: y + gap });
     const chosen: Device[] = [];
     for (const { device, x, y } of seen) {
       const left = x + gap + 3;

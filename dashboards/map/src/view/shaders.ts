@@ -127,6 +127,6 @@ in float v_fade;
 in float v_across;
 out vec4 color;
 void main() {
-  float a = 0.75 * v_fade * v_fade * (1.0 - smoothstep(0.45, 1.0, abs(v_across)));
+  float a = 0.8 * v_fade * v_fade * (1.0 - smoothstep(0.45, 1.0, abs(v_across)));
   color = vec4(u_color * a, a);
 }`;

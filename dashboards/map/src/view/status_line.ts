@@ -13,6 +13,7 @@ export class StatusLine {
   private readonly text = this.line.querySelector('span') as HTMLElement;
   private heard_ms: number | null = null;
   private retryAt_ms = 0;
+  private prompt = true;
 
   heard(wall_ms: number): void {
     this.heard_ms = wall_ms;
@@ -21,6 +22,7 @@ export class StatusLine {
   show(status: FeedStatus): void {
     this.kind = status.kind;
     this.line.dataset['kind'] = status.kind;
+    if (status.kind === 'live') this.prompt = status.prompt;
     if (status.kind === 'reconnecting') this.retryAt_ms = Date.now() + status.retry_ms;
     this.refresh(Date.now());
   }
@@ -34,12 +36,17 @@ export class StatusLine {
     switch (this.kind) {
       case 'connecting': return 'Connecting';
       case 'refused': return 'Signed out';
-      case 'live': return age_ms === null || age_ms < QUIET_MS ? 'Live' : `Live, quiet since ${ageText(age_ms)}`;
+      case 'live': return this.liveWords(age_ms);
       case 'reconnecting': {
         const wait_s = Math.max(0, Math.ceil((this.retryAt_ms - wall_ms) / 1000));
         const data = age_ms === null ? '' : `, data ${ageText(age_ms).replace(' ago', ' old')}`;
         return wait_s === 0 ? `Reconnecting${data}` : `Reconnecting in ${wait_s} s${data}`;
       }
     }
+  }
+
+  private liveWords(age_ms: number | null): string {
+    const live = this.prompt ? 'Live' : 'Live, delayed';
+    return age_ms === null || age_ms < QUIET_MS ? live : `${live}, last news ${ageText(age_ms)}`;
   }
 }
