@@ -1,14 +1,16 @@
 """Dead letters and the counts by reason: what was refused, and why, with the raw bytes."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
+import psycopg
 from psycopg import AsyncConnection
 
 from tracking.quality import Reject
+from tracking.store.connection import translated
 from tracking.times import from_us
 
 Connection = AsyncConnection[tuple[Any, ...]]
@@ -72,15 +74,70 @@ async def count_reasons(conn: Connection, counts: Mapping[tuple[int, str, str], 
             await cursor.executemany(_COUNT, rows)
 
 
-def tally(letters: Sequence[DeadLetter]) -> Counter[tuple[int, str, str]]:
-    """The letters as counts for `count_reasons`; those of no tenant count in metrics only."""
-    return Counter(
-        (letter.tenant_id, _storable(letter.device) or "", letter.reason.value)
-        for letter in letters
-        if letter.tenant_id is not None
-    )
-
-
 def _storable(text: str | None) -> str:
     # PostgreSQL text cannot hold NUL; the payload column keeps the bytes as they came.
     return (text or "").replace("\0", "\ufffd")
+
+
+class Kept(NamedTuple):
+    """A letter as an operator sees it, of whatever tenant."""
+
+    id: int
+    tenant: str | None
+    device: str | None
+    topic: str
+    reason: str
+    detail: str
+    n: int
+    last_received_at: datetime
+    replayed_at: datetime | None
+    payload: bytes
+
+
+def find_letters(
+    database_url: str,
+    *,
+    tenant: str | None = None,
+    device: str | None = None,
+    reason: str | None = None,
+    ids: Sequence[int] = (),
+    unreplayed: bool = False,
+    limit: int | None = None,
+) -> Iterator[Kept]:
+    """Letters in the order they first came, read as they are consumed.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached.
+    """
+    query = """
+        SELECT l.id, t.name, l.device, l.topic, l.reason, l.detail, l.n, l.last_received_at,
+               l.replayed_at, l.payload
+        FROM dead_letter l LEFT JOIN tenant t ON t.id = l.tenant_id
+        WHERE (%(tenant)s::text IS NULL OR t.name = %(tenant)s)
+          AND (%(device)s::text IS NULL OR l.device = %(device)s)
+          AND (%(reason)s::text IS NULL OR l.reason = %(reason)s)
+          AND (%(ids)s::bigint[] = '{}' OR l.id = ANY(%(ids)s))
+          AND NOT (%(unreplayed)s AND l.replayed_at IS NOT NULL)
+        ORDER BY l.id LIMIT %(limit)s
+    """
+    wanted = {
+        "tenant": tenant, "device": device, "reason": reason, "ids": list(ids),
+        "unreplayed": unreplayed, "limit": limit,
+    }  # fmt: skip
+    with (
+        translated(),
+        psycopg.connect(database_url, connect_timeout=10) as conn,
+        conn.cursor("letters") as cursor,
+    ):
+        cursor.itersize = 200
+        for row in cursor.execute(query, wanted):
+            yield Kept._make(row)
+
+
+def mark_replayed(database_url: str, letters: Sequence[Kept]) -> None:
+    """Note that letters were published again, unless they were refused again meanwhile."""
+    with translated(), psycopg.connect(database_url, connect_timeout=10) as conn:
+        conn.cursor().executemany(
+            "UPDATE dead_letter SET replayed_at = now() WHERE id = %s AND last_received_at = %s",
+            [(letter.id, letter.last_received_at) for letter in letters],
+        )
