@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
+import pytest
 
 
 def _wheel(package: str) -> Path:
@@ -244,8 +245,9 @@ class Mosquitto(Server):
 
 
 def mosquitto_path() -> str:
-    """Return the broker's program; Debian keeps it in a folder users lack on their PATH."""
+    """Return the broker's program, or skip the test on a machine without it."""
+    # Debian keeps it in a folder users lack on their PATH.
     path = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if path is None:
-        raise FileNotFoundError("no mosquitto: install it, e.g. `apt-get install mosquitto`")
+        pytest.skip("no mosquitto on this machine: `apt-get install mosquitto`")
     return path
