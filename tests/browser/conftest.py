@@ -6,10 +6,9 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from tests.browser.fake_waymark import DIST, FakeWaymark
 
@@ -42,11 +41,11 @@ class Watched:
         page.on("console", self._hear)
         page.on("request", self._note)
 
-    def _hear(self, message: Any) -> None:
+    def _hear(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self.complaints.append(message.text)
 
-    def _note(self, request: Any) -> None:
+    def _note(self, request: Request) -> None:
         if not request.url.startswith(("data:", "blob:")):
             self.hosts.add(request.url.split("/")[2])
 

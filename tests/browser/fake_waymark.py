@@ -1,18 +1,15 @@
 """A stand-in for the api as the live map sees it: the page, the REST calls it makes, the feed.
 
-It keeps just enough to test the page alone: what a test tells it, it serves. For working on the
-looks of the map, `python -m tests.browser.fake_waymark` drives a fleet around an invented town.
+It keeps just enough to test the page alone: what a test tells it, it serves.
 """
 
 import asyncio
 import contextlib
 import json
-import math
-import random
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,8 +39,8 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def position(device: str, lon: float, lat: float, **more: Any) -> Json:
-    now = more.pop("at_s", None) or time.time()
+def position(device: str, lon: float, lat: float, **more: object) -> Json:
+    now = float(str(more.pop("at_s", time.time())))
     return {
         "device": device,
         "fix_time": iso(now),
@@ -85,12 +82,12 @@ class FakeWaymark:
     def move(self, *positions: Json) -> None:
         self._run(self._move(positions))
 
-    def happen(self, kind: str, subject: str, **more: Any) -> Json:
+    def happen(self, kind: str, subject: str, **more: object) -> Json:
         event = self.make_event(kind, subject, **more)
         self.say({"id": "fleet", "type": "event", "cursor": event["cursor"], "event": event})
         return event
 
-    def make_event(self, kind: str, subject: str, **more: Any) -> Json:
+    def make_event(self, kind: str, subject: str, **more: object) -> Json:
         """An event, kept for those who ask by cursor."""
         cursor = len(self.events) + 1
         event = {
@@ -99,7 +96,7 @@ class FakeWaymark:
             "source": "/waymark/default",
             "type": kind,
             "subject": subject,
-            "time": iso(more.pop("at_s", time.time())),
+            "time": iso(float(str(more.pop("at_s", time.time())))),
             "datacontenttype": "application/json",
             "data": more.pop("data", {}),
             "tenant": "default",
@@ -116,7 +113,7 @@ class FakeWaymark:
     def hang_up(self, code: int) -> None:
         self._run(self._hang_up(code))
 
-    def _run(self, work: Any) -> None:
+    def _run(self, work: Coroutine[None, None, None]) -> None:
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 
@@ -138,6 +135,11 @@ class FakeWaymark:
             await page.close(code)
 
     async def feed(self, page: WebSocket) -> None:
+        # A page that goes away in the middle of it is nothing to report.
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            await self._serve_page(page)
+
+    async def _serve_page(self, page: WebSocket) -> None:
         await page.accept()
         if self.closed_for:
             self.closed_for -= 1
@@ -154,9 +156,9 @@ class FakeWaymark:
             await page.send_json({"id": "fleet", **frame})
         self.sockets.add(page)
         try:
-            await page.receive_text()
-        except (WebSocketDisconnect, RuntimeError):
-            return None
+            while True:
+                await page.receive_text()
+                await page.send_json({"type": "pong"})
         finally:
             self.sockets.discard(page)
 
@@ -222,6 +224,8 @@ class FakeWaymark:
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", port))
+            # Whoever connects before the server's loop turns waits, and is not refused.
+            listener.listen()
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
             config = uvicorn.Config(self.app(dist), ws="websockets-sansio", log_level="warning")
             server = uvicorn.Server(config)
@@ -251,59 +255,3 @@ def guarded(app: ASGIApp) -> ASGIApp:
         return await app(scope, receive, send_with_policy)
 
     return call
-
-
-class Town:
-    """Vehicles that drive along the streets of an invented grid, turning at its corners."""
-
-    def __init__(self, vehicles: int, lon: float = -97.743, lat: float = 30.268) -> None:
-        self._rng = random.Random(7)
-        self._lon, self._lat = lon, lat
-        side = max(6, int(math.sqrt(vehicles)))
-        self._cars = [
-            {
-                "name": f"{self._rng.choice(('van', 'truck', 'bus'))}-{n + 1:0{len(str(vehicles))}d}",
-                "x": self._rng.randint(-side, side) * 400.0,
-                "y": self._rng.randint(-side, side) * 400.0,
-                "dir": self._rng.randrange(4),
-                "speed": self._rng.uniform(6, 17),
-                "rest": self._rng.randint(0, 100) if self._rng.random() < 0.2 else 0,
-                "left": 400.0,
-            }
-            for n in range(vehicles)
-        ]
-        self._reach = side * 400.0
-
-    def step(self, seconds: float) -> list[Json]:
-        """Drive on, and tell where everyone is."""
-        return [self._drive(car, seconds) for car in self._cars]
-
-    def _drive(self, car: Json, seconds: float) -> Json:
-        moving = car["rest"] <= 0
-        car["rest"] -= seconds
-        if moving:
-            go = min(car["speed"] * seconds, car["left"])
-            car["x"] += (0, go, 0, -go)[car["dir"]]
-            car["y"] += (go, 0, -go, 0)[car["dir"]]
-            car["left"] -= go
-            if car["left"] <= 0:
-                self._corner(car)
-        turn = 0.32  # no town is laid out due north
-        x = car["x"] * math.cos(turn) - car["y"] * math.sin(turn)
-        y = car["x"] * math.sin(turn) + car["y"] * math.cos(turn)
-        lon = self._lon + x / (111_320 * math.cos(math.radians(self._lat)))
-        course = (car["dir"] * 90 - math.degrees(turn)) % 360
-        speed = car["speed"] if moving else 0.0
-        lat = self._lat + y / 110_540
-        return position(car["name"], lon, lat, speed_mps=speed, course_deg=course)
-
-    def _corner(self, car: Json) -> None:
-        car["left"] = 400.0
-        if self._rng.random() < 0.35:
-            car["dir"] = (car["dir"] + self._rng.choice((1, 3))) % 4
-        if abs(car["x"]) > self._reach:
-            car["dir"] = 3 if car["x"] > 0 else 1
-        elif abs(car["y"]) > self._reach:
-            car["dir"] = 2 if car["y"] > 0 else 0
-        if self._rng.random() < 0.04:
-            car["rest"] = self._rng.randint(5, 40)

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.conftest import Watched
-from tests.browser.fake_waymark import KEY, FakeWaymark, Town, iso, position
+from tests.browser.fake_waymark import KEY, FakeWaymark, iso, position
+from tests.browser.town import Town
 
 
 def open_map(watched: Watched, fake: FakeWaymark) -> None:
@@ -114,7 +115,8 @@ def test_without_a_key_it_asks_and_a_wrong_one_is_explained(
     watched.page.keyboard.press("Enter")
     watched.until("document.getElementById('signin-error').textContent !== ''")
     watched.page.get_by_label("API key").fill(KEY)
-    watched.page.keyboard.press("Enter")
+    with watched.page.expect_navigation():
+        watched.page.keyboard.press("Enter")
     watched.until("window.waymark?.status === 'live'")
 
 
