@@ -59,18 +59,22 @@ class RowSource:
         """
         recording = self._recording
         device = device_name(self._options.device or recording.stem)
-        match recording.format:
-            case Format.GPX:
-                return gpx.rows(source.stream, recording.name, device)
-            case Format.GEOJSON:
-                return geojson.rows(source.stream, recording.name, self._feature_mapper)
-            case Format.CSV:
-                return csv_rows.rows(self._text(source), recording.name, self._table_mapper)
-            case Format.REC:
-                given = None if self._options.device is None else device
-                return owntracks_rec.rows(self._text(source), given, recording.path)
-            case Format.TRACKS:
-                return utm_tracks.rows(self._text(source), device)
+        if recording.format is Format.GPX:
+            yield from gpx.rows(source.stream, recording.name, device)
+        elif recording.format is Format.GEOJSON:
+            yield from geojson.rows(source.stream, recording.name, self._feature_mapper)
+        else:
+            with source.text(recording.encoding) as text:
+                yield from self._text_rows(text, device)
+
+    def _text_rows(self, text: io.TextIOBase, device: str) -> Iterator[Row]:
+        recording = self._recording
+        if recording.format is Format.REC:
+            given = None if self._options.device is None else device
+            return owntracks_rec.rows(text, given, recording.path)
+        if recording.format is Format.TRACKS:
+            return utm_tracks.rows(text, device)
+        return csv_rows.rows(text, recording.name, self._table_mapper)
 
     @property
     def notice(self) -> str | None:
@@ -84,9 +88,6 @@ class RowSource:
             f"{self._recording.name}: {zoneless:,} times carry no zone and were taken as UTC; "
             "say --timezone if they are local"
         )
-
-    def _text(self, source: Opened) -> io.TextIOWrapper:
-        return source.text(self._recording.encoding)
 
     def _table_mapper(self, columns: Sequence[str]) -> RowMapper:
         return self._bound(self._options.mapping_for(columns), columns)

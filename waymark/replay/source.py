@@ -137,7 +137,7 @@ def _recognised(blank: Recording, forced: Format | None) -> Recording:
 def _format(name: str, head: bytes) -> Format:
     start = head.lstrip()
     if start.startswith(b"<"):
-        if re.search(rb"<([\w.-]+:)?gpx[\s>]", head):
+        if re.search(rb"<([\w.-]+:)?gpx[\s/>]", head):
             return Format.GPX
         raise InputError(f"{name} is XML but not GPX; convert it, for example with gpsbabel")
     if start.startswith((b"{", b"[")):
