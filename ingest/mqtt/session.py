@@ -85,14 +85,14 @@ class Session:
             try:
                 reason = await self._connect_and_serve()
             finally:
-                self._disconnected()
+                was_connected = self._disconnected()
             if self._owner_error is not None:
                 raise self._owner_error
             if self._stopping.is_set():
                 break
             lived_s = asyncio.get_running_loop().time() - started_s
             attempt = 0 if lived_s > _HEALTHY_S else attempt + 1
-            self._complain(reason)
+            self._complain(reason, cut_short=was_connected and attempt > 0)
             ceiling_s = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(attempt, 10))
             await self._sleep_unless_stopped(random.uniform(0, ceiling_s))  # noqa: S311 -- jitter
 
@@ -272,18 +272,20 @@ class Session:
         if done is not None and not done.done():
             done.set_result(None)
 
-    def _disconnected(self) -> None:
+    def _disconnected(self) -> bool:
+        """Forget the connection; return whether it had got as far as receiving."""
         connection, self._connection = self._connection, None
+        was_connected = self.connected.is_set()
         if connection is None:
-            return
+            return was_connected
         self._redelivered += connection.reader.redelivered
         connection.fail(BrokerError("the session gave the connection up"))
-        if self.connected.is_set():
-            self.connected.clear()
-            self.reconnects += not self._stopping.is_set()
+        self.connected.clear()
+        self.reconnects += was_connected and not self._stopping.is_set()
         for done in self._publishing.values():
             if not done.done():
                 done.set_exception(BrokerError("the connection was lost before the PUBACK"))
+        return was_connected
 
     def _disconnect_when_drained(self) -> None:
         if self._connection is not None and self._window.outstanding <= 0:
@@ -304,8 +306,11 @@ class Session:
                 return self._packet_id
         raise BrokerError("65,534 published messages wait for their PUBACK")
 
-    def _complain(self, reason: BaseException) -> None:
+    def _complain(self, reason: BaseException, *, cut_short: bool) -> None:
         sentence = self._sentence(reason)
+        if cut_short:
+            name = self.options.client_id
+            sentence += f" soon after accepting it: has another worker the client id {name}?"
         self.last_error = BrokerError(sentence)
         now_s = asyncio.get_running_loop().time()
         if sentence != self._logged[0] or now_s - self._logged[1] > _REPEAT_LOG_S:

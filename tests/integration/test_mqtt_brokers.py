@@ -152,3 +152,35 @@ async def test_a_flood_through_a_small_window_arrives_whole_and_in_order(
 
     assert owner.numbers == list(range(1_000))
     assert owner.most_outstanding <= 50
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", [RabbitMQ, Nats], ids=["rabbitmq", "nats"])
+async def test_what_a_storing_broker_acknowledged_survives_its_kill(
+    kind: type[RabbitMQ | Nats],
+) -> None:
+    server = kind()
+    try:
+        server.start()
+        async with Owner(server.port):
+            pass
+        await send(server.port, range(100))
+        server.kill()
+        server.start()
+        async with Owner(server.port) as owner:
+            await owner.ack_until(lambda: len(set(owner.numbers)) == 100, "all of them")
+    finally:
+        server.close()
+
+
+async def test_a_copy_nats_sends_because_we_took_long_is_not_delivered_twice() -> None:
+    loop = asyncio.get_running_loop()
+    with Nats() as server:
+        async with Owner(server.port) as owner:
+            await send(server.port, range(20))
+            over_s = loop.time() + 5
+            await until(lambda: loop.time() > over_s, "its ack_wait of 2 s passes, twice")
+            assert owner.numbers == list(range(20))
+            owner.ack()
+            await send(server.port, [20])
+            await until(lambda: owner.numbers == list(range(21)), "the next one")

@@ -197,6 +197,12 @@ async def test_paused_delivery_resumes_where_it_stood(broker: Mosquitto) -> None
         await until(lambda: owner.numbers == list(range(10)), "all delivered")
 
 
+async def test_two_sessions_of_one_name_are_told_what_is_wrong(broker: Mosquitto) -> None:
+    async with Owner(broker.port, "same") as one, Owner(broker.port, "same"):
+        await until(lambda: one.session.last_error is not None, "one is pushed out")
+        assert "has another worker the client id same?" in str(one.session.last_error)
+
+
 async def test_stop_ends_a_session_that_never_connected() -> None:
     owner = Owner(free_port())
     owner.start()
