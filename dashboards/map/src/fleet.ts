@@ -137,6 +137,23 @@ export class Fleet {
     }
   }
 
+  /** The distance between neighbours, in mercator units, were the fleet spread evenly; infinite for fewer than two. */
+  spacing(): number {
+    let n = 0, sx = 0, sy = 0, sxx = 0, syy = 0;
+    for (const { position, to } of this.devices.values()) {
+      if (position === null) continue;
+      n += 1;
+      sx += to.x;
+      sy += to.y;
+      sxx += to.x * to.x;
+      syy += to.y * to.y;
+    }
+    if (n < 2) return Infinity;
+    const variance = (s: number, ss: number): number => Math.max(0, ss / n - (s / n) ** 2);
+    // An even spread over a width w has the variance w²/12.
+    return Math.sqrt((12 * Math.sqrt(variance(sx, sxx) * variance(sy, syy))) / n);
+  }
+
   /** How many of those that have a place are in each state. */
   counts(wall_ms: number): Record<LiveState, number> {
     const counts = { moving: 0, stopped: 0, stale: 0, offline: 0 };

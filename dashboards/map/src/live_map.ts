@@ -150,6 +150,7 @@ export class LiveMap {
 
   private everySecond(): void {
     const wall_ms = Date.now();
+    this.layer.spacing = this.fleet.spacing();
     for (const device of this.fleet.devices.values()) {
       if (this.looks.get(device) !== liveState(device, wall_ms)) this.redraw(device, false);
     }

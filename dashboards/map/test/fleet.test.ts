@@ -131,3 +131,13 @@ test('devices without a place are known but not counted', () => {
   assert.equal(fleet.devices.size, 2);
   assert.deepEqual(fleet.counts(T0), { moving: 1, stopped: 0, stale: 0, offline: 0 });
 });
+
+test('spacing is about the distance between neighbours, and infinite for one device', () => {
+  const fleet = new Fleet();
+  fleet.place(fix(0, 0, 0, { device: 'only' }), at(0), false);
+  assert.equal(fleet.spacing(), Infinity);
+  for (let i = 0; i < 400; i += 1) {
+    fleet.place(fix(0, (i % 20) * 0.01, Math.floor(i / 20) * 0.01, { device: `d${i}` }), at(0), false);
+  }
+  assert.ok(Math.abs(fleet.spacing() * 360 - 0.01) < 0.001);
+});

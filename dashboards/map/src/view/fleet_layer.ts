@@ -34,6 +34,8 @@ export class FleetLayer implements CustomLayerInterface {
   selected: Device | null = null;
   hovered: Device | null = null;
   colors: FleetColors;
+  /** The fleet's `spacing`. */
+  spacing = Infinity;
 
   private readonly markers = new Instances(MARKER_FLOATS, 256);
   private readonly tails = new Instances(TAIL_FLOATS, TAIL_ROWS);
@@ -188,10 +190,10 @@ export class FleetLayer implements CustomLayerInterface {
     gl.uniform1f(program.uniform('u_ratio'), devicePixelRatio);
   }
 
-  /** Smaller when the whole fleet is in sight, larger when a street is. */
+  /** Larger where a street is in sight than where a country is, and small enough to leave a crowd its gaps. */
   radiusPx(): number {
     const zoom = this.map?.getZoom() ?? 10;
-    const crowd = this.count > 3000 ? 0.6 : this.count > 600 ? 0.8 : 1;
-    return Math.max(4, Math.min(14, 3 + zoom * 0.62)) * (zoom > 14 ? 1 : crowd);
+    const wanted = Math.max(4, Math.min(14, 3 + zoom * 0.62));
+    return Math.max(3, Math.min(wanted, 0.55 * this.spacing * 512 * 2 ** zoom));
   }
 }
