@@ -161,7 +161,6 @@ class Postgres(Server):
             "listen_addresses": "",
             "unix_socket_directories": str(self.folder),
             "fsync": "off",
-            "synchronous_commit": "off",
             "full_page_writes": "off",
             "max_wal_size": "2GB",
             "shared_buffers": "128MB",
