@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
         if self._rest is not None:
             self._rest.cancel()
         if not self.closed.done():
-            self.closed.set_result(exc or BrokerError("the broker closed the connection"))
+            self.closed.set_result(exc or ConnectionResetError("it closed the connection"))
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""

@@ -308,9 +308,11 @@ class Session:
 
     def _complain(self, reason: BaseException, *, cut_short: bool) -> None:
         sentence = self._sentence(reason)
-        if cut_short:
-            name = self.options.client_id
-            sentence += f" soon after accepting it: has another worker the client id {name}?"
+        if cut_short and isinstance(reason, ConnectionError):
+            sentence = (
+                f"{self._where()} closed the connection soon after accepting it: has another "
+                f"worker the client id {self.options.client_id}?"
+            )
         self.last_error = BrokerError(sentence)
         now_s = asyncio.get_running_loop().time()
         if sentence != self._logged[0] or now_s - self._logged[1] > _REPEAT_LOG_S:
