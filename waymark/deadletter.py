@@ -107,7 +107,7 @@ def replay_letters(  # noqa: PLR0917  -- Typer passes them by name
     found = find_letters(
         url, tenant=tenant, device=device, reason=reason, ids=ids or (), unreplayed=not ids
     )
-    sent: "list[Kept]" = []
+    sent: list[Kept] = []
     cut = 0
     with Publisher(broker) as publisher:
         for letter in found:
