@@ -22,9 +22,8 @@ from tracking.feed.codec import (
     position_updates,
     positions_channel,
     split_positions,
-    utc_datetime,
-    utc_us,
 )
+from tracking.feed.link import ping
 from tracking.feed.publisher import Publisher
 from tracking.feed.subscriber import Delivery, Lost, Subscribed, Subscriber
 
@@ -47,10 +46,9 @@ __all__ = [
     "events_channel",
     "live_event",
     "live_position",
+    "ping",
     "position_update",
     "position_updates",
     "positions_channel",
     "split_positions",
-    "utc_datetime",
-    "utc_us",
 ]

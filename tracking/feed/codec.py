@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracking.quality import Quality
+from tracking.times import from_us, to_us
 
 NOTICES = "wm:notices"
 
@@ -71,19 +72,27 @@ class LivePosition(msgspec.Struct, frozen=True, gc=False):
     raw: bytes = b""
 
 
-class _Place(msgspec.Struct, frozen=True, gc=False):
-    lon: float | None = None
-    lat: float | None = None
-
-
 class LiveEvent(msgspec.Struct, frozen=True, gc=False):
     """What fan-out must know of an event, and its JSON exactly as it arrived."""
 
     cursor: int
     type: str
     subject: str
-    data: _Place
-    raw: bytes = b""
+    lon: float | None
+    lat: float | None
+    raw: bytes
+
+
+class _EventHead(msgspec.Struct, frozen=True, gc=False):
+    cursor: int
+    type: str
+    subject: str
+    data: msgspec.Raw
+
+
+class _Place(msgspec.Struct, frozen=True, gc=False):
+    lon: float | None = None
+    lat: float | None = None
 
 
 class _CloudEvent(msgspec.Struct, frozen=True):
@@ -115,23 +124,10 @@ _encoder = msgspec.json.Encoder()
 _updates_decoder = msgspec.json.Decoder(_Updates)
 _raw_updates_decoder = msgspec.json.Decoder(_RawUpdates)
 _live_position_decoder = msgspec.json.Decoder(LivePosition)
-_live_event_decoder = msgspec.json.Decoder(LiveEvent)
+_event_head_decoder = msgspec.json.Decoder(_EventHead)
+_place_decoder = msgspec.json.Decoder(_Place)
 _event_decoder = msgspec.json.Decoder(_CloudEvent)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LABELS = [quality.label for quality in Quality]
-
-
-def utc_datetime(time_us: int) -> datetime:
-    """The aware UTC datetime of microseconds since the epoch."""
-    return datetime.fromtimestamp(time_us // 1_000_000, UTC).replace(
-        microsecond=time_us % 1_000_000
-    )
-
-
-def utc_us(time: datetime) -> int:
-    """Microseconds since the epoch of an aware datetime, exactly."""
-    delta = time - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
 # Decimals kept in JSON: 1e-7 degrees is 1 cm; the rest is below what a receiver can tell.
@@ -260,10 +256,10 @@ def encode_event(event: EventRecord) -> bytes:
             source=f"/waymark/{event.tenant}",
             type=event.type,
             subject=event.subject,
-            time=utc_datetime(event.time_us),
+            time=from_us(event.time_us),
             data=event.data,
             tenant=event.tenant,
-            recorded_at=utc_datetime(event.recorded_at_us),
+            recorded_at=from_us(event.recorded_at_us),
             revision=event.revision,
             status=event.status,
             late=event.late,
@@ -284,8 +280,8 @@ def decode_event(payload: bytes) -> EventRecord:
         event.tenant,
         event.type,
         event.subject,
-        utc_us(event.time),
-        utc_us(event.recorded_at),
+        to_us(event.time),
+        to_us(event.recorded_at),
         event.revision,
         event.status,
         event.late,
@@ -295,10 +291,14 @@ def decode_event(payload: bytes) -> EventRecord:
 
 
 def live_event(raw: bytes) -> LiveEvent:
-    """The fan-out view of one event's JSON.
+    """The fan-out view of one event's JSON; a place that is not two numbers is none.
 
     Raises:
         msgspec.DecodeError: the payload is something else.
     """
-    head = _live_event_decoder.decode(raw)
-    return LiveEvent(head.cursor, head.type, head.subject, head.data, raw)
+    head = _event_head_decoder.decode(raw)
+    try:
+        place = _place_decoder.decode(head.data)
+    except msgspec.ValidationError:
+        place = _Place()
+    return LiveEvent(head.cursor, head.type, head.subject, place.lon, place.lat, raw)

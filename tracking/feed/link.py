@@ -5,6 +5,7 @@ subscriber must know: that messages may have been missed. Both ends here therefo
 connection and decide themselves when it is gone.
 """
 
+import asyncio
 import random
 from collections.abc import Iterator
 
@@ -41,3 +42,17 @@ def backoff_s() -> Iterator[float]:
     while True:
         yield delay_s * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, not a secret
         delay_s = min(delay_s * 2, 5.0)
+
+
+async def ping(redis_url: str) -> str:
+    """`ok`, or `away` when Redis does not answer within a second. For health checks."""
+    connection = open_connection(redis_url)
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            await connection.send_command("PING")
+            await connection.read_response()
+    except LINK_ERRORS:
+        return "away"
+    finally:
+        await connection.disconnect(nowait=True)
+    return "ok"

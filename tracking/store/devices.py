@@ -34,7 +34,7 @@ class Bbox(NamedTuple):
 class DeviceView(msgspec.Struct, frozen=True):
     """A device and its state. `position` is its latest ok fix, None before the first."""
 
-    device: str
+    name: str
     online: bool | None
     online_at: datetime | None
     silent_since: datetime | None
@@ -144,7 +144,7 @@ def _device(row: tuple[Any, ...]) -> DeviceView:
     state, rest = row[:13], row[13:]
     online, online_at, silent_since, heard_at, motion, odometer_m, attrs, created_at = rest
     return DeviceView(
-        device=state[0],
+        name=state[0],
         online=online,
         online_at=online_at,
         silent_since=silent_since,

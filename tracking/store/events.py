@@ -21,6 +21,7 @@ class EventFilter(NamedTuple):
     start: datetime | None = None
     end: datetime | None = None
     status: str | None = None
+    since: int | None = None
 
 
 class EventPage(NamedTuple):
@@ -92,6 +93,9 @@ async def list_events(
     if wanted.end is not None:
         parts.append("e.time < %(end)s")
         values["end"] = wanted.end
+    if wanted.since is not None:
+        parts.append("e.cursor > %(since)s")
+        values["since"] = wanted.since
     if wanted.status is not None:
         parts.append("e.status = %(status)s")
         values["status"] = wanted.status

@@ -1,0 +1,203 @@
+"""The api process: what it is made of, and how it is served."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from api import problems
+from api.auth import KeyCache
+from api.edge import Edge
+from api.fanout import Fanout
+from api.metrics import Metrics
+from api.routers import dead_letters, devices, events, feed, health, ledger, positions
+from api.routers import map as live_map
+from api.services import Services
+from api.socket import FeedProtocol
+from tracking.errors import SettingsError
+from tracking.settings import Settings
+from tracking.store.keys import authenticate_digest
+from tracking.store.pool import ReadPool
+
+logger = logging.getLogger(__name__)
+
+# The largest request of a client: a subscription to 10,000 devices by name.
+_MAX_FRAME_BYTES = 1_048_576
+# A peer that answers no ping for this long is gone; half of the idle timeout of common proxies.
+_PING_S = 20.0
+_DRAIN_S = 5
+
+
+def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastAPI:
+    """The application; its lifespan opens and closes everything it uses.
+
+    Neither this nor the lifespan needs the database or Redis to be there.
+    """
+    metrics = Metrics()
+    pool = ReadPool(settings.database_url.get_secret_value())
+    services = Services(
+        settings=settings,
+        pool=pool,
+        keys=KeyCache(lambda digest: pool.run(authenticate_digest, digest)),
+        fanout=Fanout(settings.redis_url.get_secret_value(), pool, metrics),
+        metrics=metrics,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await pool.open()
+        try:
+            async with services.fanout:
+                yield
+        finally:
+            await pool.close()
+
+    app = FastAPI(
+        title="Waymark",
+        version=_version(),
+        summary="Where everything is, and what happened to it",
+        openapi_url="/v1/openapi.json",
+        # Their pages load scripts from elsewhere, which a machine without internet cannot.
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    problems.install(app)
+    for noun in (devices, positions, events, ledger, dead_letters, health, live_map, feed):
+        app.include_router(noun.router)
+    app.include_router(live_map.map_routes(map_dir))
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET"],
+            allow_headers=["Authorization", "X-Request-Id"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+            max_age=600,
+        )
+    app.add_middleware(
+        Edge, metrics=metrics, content_security_policy=_content_security_policy(settings)
+    )
+    return app
+
+
+async def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, or until cancelled; then finish what is being answered.
+
+    `ready` is called once with the address, when requests are answered. A second signal ends
+    the process without waiting for clients.
+
+    Raises:
+        SettingsError: the address cannot be listened on.
+    """
+    sock = _listen(settings.http_host, settings.http_port)
+    with sock:
+        config = uvicorn.Config(
+            create_app(settings),
+            ws=FeedProtocol,
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            ws_max_size=_MAX_FRAME_BYTES,
+            ws_ping_interval=_PING_S,
+            ws_ping_timeout=_PING_S,
+            # Compression costs more per delivery than everything else together.
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=_DRAIN_S,
+        )
+        host, port = sock.getsockname()[:2]
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        server = _Server(config, lambda: ready(address) if ready else None)
+        serving = asyncio.create_task(server.serve(sockets=[sock]), name="api.serve")
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            server.should_exit = True
+            await serving
+            raise
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which tells when it is ready and whose signals end this process with success."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Drain at the first signal, without raising it again as uvicorn would."""
+        loop = asyncio.get_running_loop()
+        handled = (signal.SIGINT, signal.SIGTERM)
+        # Only the main thread has signals; elsewhere cancellation is the way to stop.
+        with contextlib.suppress(RuntimeError, ValueError):
+            for number in handled:
+                loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(RuntimeError, ValueError):
+                for number in handled:
+                    loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain; the second time, do not wait."""
+        del sig, frame
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family)
+    try:
+        # A restart must not wait for the connections of the process before it.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except OSError as exc:
+        sock.close()
+        raise SettingsError(
+            f"cannot listen on {host} port {port} ({exc.strerror or exc}): "
+            "set WAYMARK_HTTP_HOST or WAYMARK_HTTP_PORT, or 0 for any free port"
+        ) from exc
+    return sock
+
+
+def _content_security_policy(settings: Settings) -> str:
+    # Tiles, sprites and glyphs come from wherever the style says; scripts only from here.
+    remote = "https:"
+    style = urlsplit(settings.map_style_url or "")
+    if style.scheme == "http":
+        remote += f" {style.scheme}://{style.netloc}"
+    return (
+        f"default-src 'self'; img-src 'self' data: blob: {remote}; "
+        f"connect-src 'self' {remote}; font-src 'self' data: {remote}; "
+        "style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; object-src 'none'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def _version() -> str:
+    try:
+        return version("waymark")
+    except PackageNotFoundError:
+        return "0"

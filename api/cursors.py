@@ -1,0 +1,83 @@
+"""Pagination cursors: where a page ended, as an opaque token.
+
+A token holds the key of the last row and nothing else. It needs no signature: every query is
+limited to the caller's tenant anyway, so a forged one can only skip rows of its owner.
+"""
+
+import base64
+import binascii
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from api.problems import bad_cursor
+from tracking.store.positions import PositionKey
+from tracking.times import from_us, to_us
+
+Int8 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+# 0 to the year 9999: what a datetime can hold.
+TimeUs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern="^[^\\x00]*$")]
+
+T = TypeVar("T")
+
+
+def name_cursor(name: str) -> str:
+    """Behind the row of this name."""
+    return _encode(["n", name])
+
+
+def read_name_cursor(token: str | None) -> str | None:
+    """The name in a token.
+
+    Raises:
+        Problem: 400, the token is not one of `name_cursor`.
+    """
+    return None if token is None else _decode(token, tuple[Literal["n"], Name])[1]
+
+
+def number_cursor(number: int) -> str:
+    """Behind the row of this number, in whichever order the list has."""
+    return _encode(["i", number])
+
+
+def read_number_cursor(token: str | None) -> int | None:
+    """The number in a token.
+
+    Raises:
+        Problem: 400, the token is not one of `number_cursor`.
+    """
+    return None if token is None else _decode(token, tuple[Literal["i"], Int8])[1]
+
+
+def position_cursor(key: PositionKey) -> str:
+    """Behind this fix of a device's history."""
+    return _encode(["p", to_us(key.fix_time), key.seq])
+
+
+def read_position_cursor(token: str | None) -> PositionKey | None:
+    """The key in a token.
+
+    Raises:
+        Problem: 400, the token is not one of `position_cursor`.
+    """
+    if token is None:
+        return None
+    _, time_us, seq = _decode(token, tuple[Literal["p"], TimeUs, Int8])
+    return PositionKey(from_us(time_us), seq)
+
+
+def _encode(parts: list[str | int]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(parts)).decode().rstrip("=")
+
+
+def _decode(token: str, shape: type[T]) -> T:
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        parts = msgspec.json.decode(raw, type=shape)
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        raise bad_cursor() from None
+    # One key has one spelling, so whatever was edited by hand is seen.
+    if _encode(list(parts)) != token:  # type: ignore[call-overload]
+        raise bad_cursor()
+    return parts

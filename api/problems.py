@@ -1,0 +1,139 @@
+"""Every refusal of the api, as RFC 9457 problem+json. One shape, whoever refused."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from tracking.errors import InputError, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+_URN = "urn:waymark:problem:"
+# Short enough that clients are back soon after the database is, long enough not to hammer it.
+_RETRY_AFTER_S = "2"
+
+_KINDS = {
+    400: "bad-cursor",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    422: "invalid-parameter",
+    500: "internal",
+    503: "unavailable",
+}
+
+
+class Problem(Exception):  # noqa: N818 -- RFC 9457's own word
+    """A refusal with its status; `field` names the parameter at fault, if one is."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.status = status
+        self.detail = detail
+        self.field = field
+        self.headers = dict(headers or {})
+        super().__init__(detail)
+
+
+def bad_cursor() -> Problem:
+    """The one answer to every cursor that this api did not give out."""
+    return Problem(
+        400, "this cursor was not given out here: start again without it", field="cursor"
+    )
+
+
+def unauthorized(detail: str) -> Problem:
+    """The answer to a request without a valid key."""
+    return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def not_found(what: str) -> Problem:
+    """The answer for what is not there, or belongs to another tenant: nobody can tell which."""
+    return Problem(404, f"there is no {what}")
+
+
+def problem_body(problem: Problem, request_id: str, **more: object) -> bytes:
+    """The document of a problem."""
+    return msgspec.json.encode(
+        {
+            "type": _URN + _KINDS.get(problem.status, "http-error"),
+            "title": HTTPStatus(problem.status).phrase,
+            "status": problem.status,
+            "detail": problem.detail,
+            "field": problem.field,
+            "request_id": request_id,
+            **more,
+        }
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(InputError, _on_input)
+    app.add_exception_handler(StoreUnavailable, _on_unavailable)
+
+
+def _answer(request: Request, problem: Problem, **more: object) -> Response:
+    body = problem_body(problem, getattr(request.state, "request_id", ""), **more)
+    return Response(body, problem.status, problem.headers, MEDIA_TYPE)
+
+
+async def _on_problem(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, Problem)  # noqa: S101 -- registered for it alone, as below
+    return _answer(request, exc)
+
+
+async def _on_http_exception(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)  # noqa: S101
+    details = {
+        404: f"there is nothing at {request.url.path}",
+        405: f"{request.method} is not possible at {request.url.path}",
+    }
+    detail = details.get(exc.status_code, str(exc.detail))
+    return _answer(request, Problem(exc.status_code, detail, headers=exc.headers))
+
+
+async def _on_validation(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)  # noqa: S101
+    errors = [_explain(error) for error in exc.errors()]
+    first = errors[0]
+    problem = Problem(422, first["detail"], field=first["field"])
+    return _answer(request, problem, **({"errors": errors} if len(errors) > 1 else {}))
+
+
+def _explain(error: dict[str, Any]) -> dict[str, str]:
+    # ("query", "limit"), or ("query", "type", 0) for the first of a list.
+    field = str(error["loc"][1]) if len(error["loc"]) > 1 else str(error["loc"][0])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "there is no such parameter here"
+    return {"field": field, "detail": f"{field}: {message}"}
+
+
+async def _on_input(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, InputError)  # noqa: S101
+    return _answer(request, Problem(422, str(exc), field=exc.field))
+
+
+async def _on_unavailable(request: Request, exc: Exception) -> Response:
+    logger.warning("answered 503 to %s %s: %s", request.method, request.url.path, exc)
+    problem = Problem(503, str(exc), headers={"Retry-After": _RETRY_AFTER_S})
+    return _answer(request, problem)

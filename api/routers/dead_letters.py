@@ -1,0 +1,46 @@
+"""Dead letters."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from api.answers import answer, page
+from api.auth import Caller
+from api.cursors import number_cursor, read_number_cursor
+from api.problems import not_found
+from api.schemas import DeadLetterQuery, NoQuery
+from api.services import services_of
+from tracking.store.dead_letters import get_dead_letter, list_dead_letters
+
+router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
+
+
+@router.get("")
+async def dead_letters(
+    request: Request, caller: Caller, query: Annotated[DeadLetterQuery, Query()]
+) -> Response:
+    """Messages that could not be understood, newest first, with the first KiB of each."""
+    found = await services_of(request).pool.run(
+        list_dead_letters,
+        caller.tenant_id,
+        reason=query.reason,
+        device=query.device,
+        before=read_number_cursor(query.cursor),
+        limit=query.limit + 1,
+    )
+    items = found[: query.limit]
+    return page(items, number_cursor(items[-1].id) if len(found) > len(items) else None)
+
+
+@router.get("/{id}")
+async def dead_letter(
+    request: Request,
+    caller: Caller,
+    id: Annotated[int, Path(ge=1, le=2**63 - 1)],  # noqa: A002 -- the name in the path
+    _: Annotated[NoQuery, Query()],
+) -> Response:
+    """One message with its whole payload."""
+    found = await services_of(request).pool.run(get_dead_letter, caller.tenant_id, id)
+    if found is None:
+        raise not_found(f"dead letter {id}")
+    return answer(found)

@@ -1,0 +1,79 @@
+"""Devices, and where each has been."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from api.answers import answer, page, positions_page
+from api.auth import Caller
+from api.cursors import name_cursor, position_cursor, read_name_cursor, read_position_cursor
+from api.problems import not_found
+from api.schemas import DeviceQuery, HistoryQuery, NoQuery, Text, check_range, parse_bbox
+from api.services import services_of
+from tracking.quality import Quality
+from tracking.store.devices import DeviceFilter, get_device, list_devices
+from tracking.store.ledger import list_ledger
+from tracking.store.positions import list_positions
+
+router = APIRouter(prefix="/v1/devices", tags=["devices"])
+
+DeviceName = Annotated[Text, Path(description="The device's name, as in its topic")]
+
+
+@router.get("")
+async def devices(
+    request: Request, caller: Caller, query: Annotated[DeviceQuery, Query()]
+) -> Response:
+    """Devices by name, with their state and latest ok fix."""
+    wanted = DeviceFilter(
+        prefix=query.name,
+        online=query.online,
+        motion=query.motion,
+        bbox=parse_bbox(query.bbox),
+    )
+    after = read_name_cursor(query.cursor)
+    found = await services_of(request).pool.run(
+        list_devices, caller.tenant_id, wanted, after=after, limit=query.limit + 1
+    )
+    items = found[: query.limit]
+    return page(items, name_cursor(items[-1].name) if len(found) > len(items) else None)
+
+
+@router.get("/{name}")
+async def device(
+    request: Request, caller: Caller, name: DeviceName, _: Annotated[NoQuery, Query()]
+) -> Response:
+    """One device, with its account in the ledger."""
+    pool = services_of(request).pool
+    found = await pool.run(get_device, caller.tenant_id, name)
+    if found is None:
+        raise not_found(f"device {name!r}")
+    ledger = await pool.run(list_ledger, caller.tenant_id, device=name, after=None, limit=1)
+    members = {field: getattr(found, field) for field in found.__struct_fields__}
+    return answer(members | {"ledger": ledger[0] if ledger else None})
+
+
+@router.get("/{name}/positions")
+async def history(
+    request: Request,
+    caller: Caller,
+    name: DeviceName,
+    query: Annotated[HistoryQuery, Query()],
+) -> Response:
+    """A device's fixes, oldest first, of every quality unless one is asked for."""
+    check_range(query.start, query.end)
+    found = await services_of(request).pool.run(
+        list_positions,
+        caller.tenant_id,
+        name,
+        start=query.start,
+        end=query.end,
+        quality=None if query.quality is None else Quality[query.quality.upper()],
+        after=read_position_cursor(query.cursor),
+        limit=query.limit + 1,
+    )
+    if found is None:
+        raise not_found(f"device {name!r}")
+    items = found[: query.limit]
+    more = position_cursor(items[-1].key) if len(found) > len(items) else None
+    return positions_page(request, query.format, [item.position for item in items], more)

@@ -1,0 +1,62 @@
+"""Events."""
+
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from api.answers import page
+from api.auth import Caller
+from api.cursors import number_cursor, read_number_cursor
+from api.problems import not_found
+from api.schemas import EventQuery, NoQuery, check_range
+from api.services import services_of
+from tracking.feed import encode_event
+from tracking.store.events import EventFilter, get_event, list_events
+
+router = APIRouter(prefix="/v1/events", tags=["events"])
+
+_CLOUDEVENT = "application/cloudevents+json"
+
+
+@router.get("")
+async def events(
+    request: Request, caller: Caller, query: Annotated[EventQuery, Query()]
+) -> Response:
+    """Events in the order of their cursors; each is told in its latest revision only."""
+    check_range(query.start, query.end)
+    page_end = read_number_cursor(query.cursor)
+    wanted = EventFilter(
+        types=None if query.type is None else tuple(query.type),
+        device=query.device,
+        start=query.start,
+        end=query.end,
+        status=query.status,
+        since=query.since,
+    )
+    found = await services_of(request).pool.run(
+        list_events,
+        caller.tenant_id,
+        wanted,
+        after=page_end,
+        order=query.order,
+        limit=query.limit + 1,
+    )
+    items = found[: query.limit]
+    more = number_cursor(items[-1].cursor) if len(found) > len(items) else None
+    return page([msgspec.Raw(encode_event(item)) for item in items], more)
+
+
+@router.get("/{id}")
+async def event(
+    request: Request,
+    caller: Caller,
+    id: UUID,  # noqa: A002 -- the name in the path, and so in problems
+    _: Annotated[NoQuery, Query()],
+) -> Response:
+    """One event in its latest revision, as CloudEvents 1.0 JSON."""
+    found = await services_of(request).pool.run(get_event, caller.tenant_id, id)
+    if found is None:
+        raise not_found(f"event {id}")
+    return Response(encode_event(found), media_type=_CLOUDEVENT)

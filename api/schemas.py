@@ -1,0 +1,171 @@
+"""What the api takes: query parameters, each refused by name when wrong, unknown ones too."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from api.problems import Problem
+from tracking.store.devices import Bbox
+
+MAX_ITEMS = 1_000
+MAX_POSITIONS = 10_000
+
+# PostgreSQL refuses NUL in text; no name has control characters.
+Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f]+$")]
+
+
+def _parse_time(value: object) -> datetime:
+    text = str(value)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not a time like 2026-03-08T06:30:00Z (write + as %2B)"
+        ) from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone: add Z, or an offset with + as %2B")
+    if not 1970 <= moment.year < 9999:
+        raise ValueError("times reach from 1970 to 9998")
+    return moment
+
+
+Time = Annotated[
+    datetime, BeforeValidator(_parse_time), Field(json_schema_extra={"format": "date-time"})
+]
+
+
+class Query(BaseModel):
+    """A set of query parameters that refuses unknown ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Paged(Query):
+    """A list in pages."""
+
+    limit: int = Field(100, ge=1, le=MAX_ITEMS, description="Items per page")
+    cursor: str | None = Field(
+        None, max_length=1_024, description="`next` of the page before; opaque"
+    )
+
+
+class DeviceQuery(Paged):
+    """Which devices."""
+
+    online: bool | None = Field(None, description="Said so by its status channel or the monitor")
+    motion: Literal["unknown", "stopped", "moving"] | None = None
+    name: Text | None = Field(None, description="Prefix of the name")
+    bbox: str | None = Field(None, description="minlon,minlat,maxlon,maxlat of the latest fix")
+
+
+class LatestQuery(Query):
+    """Which latest positions."""
+
+    limit: int = Field(MAX_ITEMS, ge=1, le=MAX_POSITIONS)
+    cursor: str | None = Field(None, max_length=1_024)
+    name: Text | None = Field(None, description="Prefix of the device's name")
+    bbox: str | None = Field(None, description="minlon,minlat,maxlon,maxlat")
+    format: Literal["json", "geojson"] | None = None
+
+
+class HistoryQuery(Query):
+    """Which part of a device's history."""
+
+    start: Time | None = Field(None, alias="from", description="First time, included")
+    end: Time | None = Field(None, alias="to", description="Last time, excluded")
+    quality: (
+        Literal[
+            "ok",
+            "invalid",
+            "null_island",
+            "future",
+            "stale",
+            "inaccurate",
+            "duplicate",
+            "impossible_speed",
+            "static",
+        ]
+        | None
+    ) = Field(None, description="Only fixes of this quality; without it, all")
+    limit: int = Field(MAX_ITEMS, ge=1, le=MAX_POSITIONS)
+    cursor: str | None = Field(None, max_length=1_024)
+    format: Literal["json", "geojson"] | None = None
+
+
+class EventQuery(Paged):
+    """Which events."""
+
+    type: list[Text] | None = Field(None, max_length=50, description="Repeat for several")
+    device: Text | None = Field(None, description="Events of this device")
+    start: Time | None = Field(None, alias="from", description="First time, included")
+    end: Time | None = Field(None, alias="to", description="Last time, excluded")
+    status: Literal["active", "retracted"] | None = None
+    since: int | None = Field(
+        None, ge=0, le=2**63 - 1, description="Only events behind this `cursor` of an event"
+    )
+    order: Literal["asc", "desc"] = Field("asc", description="By the cursor of the events")
+
+
+class LedgerQuery(Paged):
+    """Whose accounts."""
+
+    device: Text | None = None
+
+
+class DeadLetterQuery(Paged):
+    """Which dead letters."""
+
+    reason: Text | None = None
+    device: Text | None = None
+
+
+class NoQuery(Query):
+    """An endpoint without parameters."""
+
+
+def parse_bbox(text: str | None) -> Bbox | None:
+    """The box in a `bbox` parameter.
+
+    Raises:
+        Problem: 422, naming `bbox`.
+    """
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != 4:
+        raise Problem(422, "bbox: give minlon,minlat,maxlon,maxlat in degrees", field="bbox")
+    try:
+        return checked_bbox(values)
+    except ValueError as exc:
+        raise Problem(422, f"bbox: {exc}", field="bbox") from None
+
+
+def checked_bbox(values: list[float]) -> Bbox:
+    """Four numbers as a box; minlon above maxlon crosses the antimeridian.
+
+    Raises:
+        ValueError: a value is out of range or the latitudes are reversed.
+    """
+    box = Bbox(*values)
+    # Written so that NaN fails too.
+    if not all(-180 <= lon <= 180 for lon in (box.min_lon, box.max_lon)):
+        raise ValueError("longitudes reach from -180 to 180, and come first")
+    if not all(-90 <= lat <= 90 for lat in (box.min_lat, box.max_lat)):
+        raise ValueError("latitudes reach from -90 to 90, and come second")
+    if box.min_lat > box.max_lat:
+        raise ValueError("minlat is above maxlat")
+    return box
+
+
+def check_range(start: datetime | None, end: datetime | None) -> None:
+    """Refuse a range that ends before it starts.
+
+    Raises:
+        Problem: 422, naming `from`.
+    """
+    if start is not None and end is not None and start > end:
+        raise Problem(422, "from: it is after `to`", field="from")

@@ -1,0 +1,29 @@
+"""What every request may use, made once per process."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from starlette.requests import HTTPConnection
+
+if TYPE_CHECKING:
+    from api.auth import KeyCache
+    from api.fanout import Fanout
+    from api.metrics import Metrics
+    from tracking.settings import Settings
+    from tracking.store.pool import ReadPool
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one api process."""
+
+    settings: "Settings"
+    pool: "ReadPool"
+    keys: "KeyCache"
+    fanout: "Fanout"
+    metrics: "Metrics"
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """The services of the process that answers this request or socket."""
+    return cast("Services", connection.app.state.services)

@@ -1,0 +1,212 @@
+"""A real api on a free port, and a few rows to ask it for."""
+
+import asyncio
+import uuid
+from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+import httpx
+import psycopg
+from psycopg.types.json import Jsonb
+
+from api.app import serve
+from tests.services import TIMEOUT_FACTOR
+from tracking.feed import EventRecord
+from tracking.settings import load_settings
+from tracking.store.keys import create_key
+from tracking.times import to_us
+
+NOON = datetime(2026, 3, 8, 12, tzinfo=UTC)
+# A cell near Utrecht; the tests look at its spelling only.
+CELL = 0x8A1969C9949FFFF
+
+
+class Site:
+    """An api that runs: its address, a key of tenant `default`, and a client with that key."""
+
+    def __init__(self, url: str, key: str, client: httpx.AsyncClient) -> None:
+        self.url = url
+        self.key = key
+        self.client = client
+
+    @property
+    def feed_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/v1/feed"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+    async def get(self, path: str, **params: str | int) -> httpx.Response:
+        return await self.client.get(path, params=params)
+
+
+@asynccontextmanager
+async def api_site(
+    database_url: str, redis_url: str, *, key: str | None = None, **overrides: object
+) -> AsyncIterator[Site]:
+    """Serve for the time of the context; without `key` one of tenant `default` is made."""
+    if key is None:
+        key = create_key(database_url, "default", "test", "viewer")
+    settings = load_settings(
+        database_url=database_url, redis_url=redis_url, http_port=0, **overrides
+    )
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve(settings, ready=address.set_result), name="test.api")
+    try:
+        await asyncio.wait({serving, address}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+        url = address.result()
+        headers = {"Authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=20 * TIMEOUT_FACTOR, trust_env=False
+        ) as client:
+            yield Site(url, key, client)
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+class Rows:
+    """Writes rows as the ingest worker would have left them, one statement per call."""
+
+    def __init__(self, database_url: str, tenant: str = "default") -> None:
+        self.tenant = tenant
+        self._conn = psycopg.connect(database_url, autocommit=True)
+        self._conn.execute(
+            "INSERT INTO tenant (name) VALUES (%s) ON CONFLICT DO NOTHING", (tenant,)
+        )
+        row = self._conn.execute("SELECT id FROM tenant WHERE name = %s", (tenant,)).fetchone()
+        assert row is not None
+        self.tenant_id: int = row[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._conn.close()
+
+    def device(
+        self,
+        name: str,
+        lon: float | None = 5.1,
+        lat: float = 52.1,
+        *,
+        fix_time: datetime = NOON,
+        motion: int = 2,
+        online: bool | None = True,
+        speed_mps: float | None = 12.3,
+    ) -> int:
+        """A device with its state; no position when `lon` is None."""
+        row = self._conn.execute(
+            "INSERT INTO device (tenant_id, name) VALUES (%s, %s) RETURNING id",
+            (self.tenant_id, name),
+        ).fetchone()
+        assert row is not None
+        placed = lon is not None
+        self._conn.execute(
+            "INSERT INTO device_state (device_id, tenant_id, fix_time, seq, received_at, lon, lat, "
+            "speed_mps, h3, motion, online, heard_at, odometer_m, received, stored, duplicate, late)"
+            " VALUES (%s, %s, %s, -1, %s, %s, %s, %s, %s, %s, %s, now(), 1234.56, 12, 10, 2, 1)",
+            (
+                row[0],
+                self.tenant_id,
+                fix_time if placed else None,
+                fix_time if placed else None,
+                lon,
+                lat if placed else None,
+                speed_mps,
+                CELL,
+                motion,
+                online,
+            ),
+        )
+        return int(row[0])
+
+    def move(self, name: str, lon: float, lat: float, fix_time: datetime) -> None:
+        """A new latest fix, in the state alone."""
+        self._conn.execute(
+            "UPDATE device_state s SET lon = %s, lat = %s, fix_time = %s, received_at = now(), "
+            "heard_at = now() FROM device d WHERE d.id = s.device_id AND d.name = %s "
+            "AND d.tenant_id = %s",
+            (lon, lat, fix_time, name, self.tenant_id),
+        )
+
+    def fixes(self, device_id: int, n: int, *, quality: int = 0, start: datetime = NOON) -> None:
+        """`n` fixes, one a second, two of them sharing each time under different seq."""
+        self._conn.execute(
+            "INSERT INTO position (device_id, fix_time, seq, tenant_id, received_at, lon, lat, "
+            "alt_m, quality, h3, content, attrs) SELECT %s, %s + (i / 2) * interval '1 second', i, "
+            "%s, %s, 5 + i * 1e-4, 52, 3.5, %s, %s, i, '{\"i\": 1}' "
+            "FROM generate_series(0, %s) i",
+            (device_id, start, self.tenant_id, start, quality, CELL, n - 1),
+        )
+
+    def event(
+        self,
+        subject: str,
+        type_: str = "trip.started",
+        *,
+        event_id: uuid.UUID | None = None,
+        time: datetime = NOON,
+        status: str = "active",
+        data: dict[str, object] | None = None,
+    ) -> EventRecord:
+        """An event, or the next revision of `event_id`, under the tenant's next cursor."""
+        with self._conn.transaction():
+            row = self._conn.execute(
+                "INSERT INTO event (id, tenant_id, cursor, type, subject, device_id, time, status, "
+                "data) SELECT %s, %s, feed_cursor + 1, %s, %s, 1, %s, %s, %s FROM tenant "
+                "WHERE id = %s ON CONFLICT (id) DO UPDATE SET cursor = excluded.cursor, "
+                "revision = event.revision + 1, status = excluded.status, data = excluded.data "
+                "RETURNING id, cursor, revision, recorded_at",
+                (
+                    event_id or uuid.uuid4(),
+                    self.tenant_id,
+                    type_,
+                    subject,
+                    time,
+                    status,
+                    Jsonb(data or {}),
+                    self.tenant_id,
+                ),
+            ).fetchone()
+            self._conn.execute(
+                "UPDATE tenant SET feed_cursor = feed_cursor + 1 WHERE id = %s", (self.tenant_id,)
+            )
+        assert row is not None
+        id_, cursor, revision, recorded_at = row
+        return EventRecord(
+            id=str(id_),
+            tenant=self.tenant,
+            type=type_,
+            subject=subject,
+            time_us=to_us(time),
+            recorded_at_us=to_us(recorded_at),
+            revision=revision,
+            status=status,
+            late=False,
+            cursor=cursor,
+            data=data or {},
+        )
+
+    def dead_letter(self, payload: bytes, *, device: str = "t1", reason: str = "not_json") -> None:
+        self._conn.execute(
+            "INSERT INTO dead_letter (digest, tenant_id, device, topic, payload, reason, detail, "
+            "first_received_at, last_received_at) VALUES "
+            "(sha256(%s), %s, %s, 'wm/default/t1/pos', %s, %s, 'why', now(), now())",
+            (payload + self.tenant.encode(), self.tenant_id, device, payload, reason),
+        )
+
+    def reason(self, device: str, reason: str, n: int) -> None:
+        self._conn.execute(
+            "INSERT INTO ledger_reason VALUES (%s, %s, %s, %s)", (self.tenant_id, device, reason, n)
+        )
+
+
+def later(seconds: float) -> datetime:
+    """That many seconds after noon."""
+    return NOON + timedelta(seconds=seconds)
