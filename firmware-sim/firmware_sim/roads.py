@@ -17,7 +17,7 @@ Node = tuple[int, int]
 
 GRID = 25  # streets each way
 SPACING_M = 240.0
-ARTERIAL_EVERY = 3  # each third street is a wide one; where two cross there is a light
+ARTERIAL_EVERY = 2  # every other street is a wide one; where two cross there is a light
 ARTERIAL_MPS = 16.7
 STREET_MPS = 11.1
 YARD_MPS = 4.0
