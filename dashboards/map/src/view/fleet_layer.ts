@@ -9,7 +9,8 @@ import type { CustomLayerInterface, Map as MapLibre } from 'maplibre-gl';
 import type { Device } from '../fleet.ts';
 import { toMercator } from '../geo.ts';
 import { LIVE_STATES, type LiveState } from '../model.ts';
-import { Instances, Program, writeSplit } from './gpu.ts';
+import { Instances, Program, Texture, writeSplit } from './gpu.ts';
+import { CELL_RADII, CELLS, drawIcons, HALO_CELL } from './icons.ts';
 import { MARKER_FRAGMENT, MARKER_VERTEX, TAIL_FRAGMENT, TAIL_VERTEX } from './shaders.ts';
 
 export type Rgb = readonly [number, number, number];
@@ -19,7 +20,10 @@ export interface FleetColors {
   readonly accent: Rgb;
 }
 
+type Fields = readonly (readonly [attribute: string, floats: number])[];
+const MARKER_FIELDS: Fields = [['a_from', 4], ['a_to', 4], ['a_time_course', 4], ['a_look', 1]];
 const MARKER_FLOATS = 13;
+const TAIL_FIELDS: Fields = [['a_from', 4], ['a_to', 4], ['a_time', 2]];
 const TAIL_FLOATS = 10;
 // 40 bytes each, 2.6 MB in all: five minutes of 200 devices a second, half a minute of 2,000.
 const TAIL_ROWS = 65_536;
@@ -33,10 +37,11 @@ export class FleetLayer implements CustomLayerInterface {
 
   selected: Device | null = null;
   hovered: Device | null = null;
-  colors: FleetColors;
   /** The fleet's `spacing`. */
   spacing = Infinity;
 
+  private readonly icons = new Texture();
+  private tailColor: Rgb = [0, 0, 0];
   private readonly markers = new Instances(MARKER_FLOATS, 256);
   private readonly tails = new Instances(TAIL_FLOATS, TAIL_ROWS);
   private count = 0;
@@ -51,7 +56,12 @@ export class FleetLayer implements CustomLayerInterface {
   private tailVao: WebGLVertexArrayObject | null = null;
 
   constructor(colors: FleetColors, private readonly now_s: () => number) {
-    this.colors = colors;
+    this.setColors(colors);
+  }
+
+  setColors(colors: FleetColors): void {
+    this.icons.set(drawIcons(colors));
+    this.tailColor = colors.states.moving;
   }
 
   /** Show the device as it is now. `moved` also extends its tail by the glide it has begun. */
@@ -95,12 +105,9 @@ export class FleetLayer implements CustomLayerInterface {
     this.tailProgram = new Program(gl, TAIL_VERTEX, TAIL_FRAGMENT);
     this.markers.attach(gl);
     this.tails.attach(gl);
-    this.markerVao = this.layout(gl, this.markerProgram, this.markers, [-1, -1, 1, -1, -1, 1, 1, 1], [
-      ['a_from', 4], ['a_to', 4], ['a_time_course', 4], ['a_look', 1],
-    ]);
-    this.tailVao = this.layout(gl, this.tailProgram, this.tails, [0, -1, 1, -1, 0, 1, 1, 1], [
-      ['a_from', 4], ['a_to', 4], ['a_time', 2],
-    ]);
+    this.icons.attach(gl);
+    this.markerVao = this.layout(gl, this.markerProgram, this.markers, [-1, -1, 1, -1, -1, 1, 1, 1], MARKER_FIELDS);
+    this.tailVao = this.layout(gl, this.tailProgram, this.tails, [0, -1, 1, -1, 0, 1, 1, 1], TAIL_FIELDS);
   }
 
   onRemove(): void {
@@ -108,7 +115,7 @@ export class FleetLayer implements CustomLayerInterface {
   }
 
   private layout(
-    gl: WebGL2RenderingContext, program: Program, rows: Instances, corners: number[], fields: [string, number][],
+    gl: WebGL2RenderingContext, program: Program, rows: Instances, corners: number[], fields: Fields,
   ): WebGLVertexArrayObject | null {
     const vao = gl.createVertexArray();
     gl.bindVertexArray(vao);
@@ -124,7 +131,7 @@ export class FleetLayer implements CustomLayerInterface {
     return vao;
   }
 
-  private point(gl: WebGL2RenderingContext, program: Program, rows: Instances, fields: [string, number][], first: number): void {
+  private point(gl: WebGL2RenderingContext, program: Program, rows: Instances, fields: Fields, first: number): void {
     let offset = first * rows.stride;
     for (const [name, size] of fields) {
       const location = gl.getAttribLocation(program.handle, name);
@@ -143,7 +150,7 @@ export class FleetLayer implements CustomLayerInterface {
     this.tails.upload(gl);
     this.view(gl, this.tailProgram, this.map);
     gl.uniform1f(this.tailProgram.uniform('u_fade_s'), TAIL_FADE_S);
-    gl.uniform3fv(this.tailProgram.uniform('u_color'), this.colors.states.moving);
+    gl.uniform3fv(this.tailProgram.uniform('u_color'), this.tailColor);
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.tailCount);
     this.drawMarkers(gl, this.map);
     gl.bindVertexArray(null);
@@ -155,25 +162,27 @@ export class FleetLayer implements CustomLayerInterface {
     gl.bindVertexArray(this.markerVao);
     this.markers.upload(gl);
     this.view(gl, program, map);
-    const radius = this.radiusPx() * devicePixelRatio;
+    this.icons.bind(gl);
+    const radius = this.radiusPx() * devicePixelRatio * CELL_RADII;
     gl.uniform1f(program.uniform('u_bearing'), map.getBearing() * RADIANS);
-    gl.uniform3fv(program.uniform('u_colors'), LIVE_STATES.flatMap((state) => [...this.colors.states[state]]));
-    gl.uniform3fv(program.uniform('u_outline'), this.colors.outline);
-    gl.uniform4f(program.uniform('u_halo'), 0, 0, 0, 0);
+    gl.uniform1f(program.uniform('u_cells'), CELLS);
+    gl.uniform1f(program.uniform('u_cell'), -1);
+    gl.uniform1i(program.uniform('u_icons'), 0);
     gl.uniform1f(program.uniform('u_radius_px'), radius);
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.count);
-    this.drawOne(gl, program, this.hovered, radius * 1.2, 0.25);
-    this.drawOne(gl, program, this.selected, radius * 1.35, 0.4);
+    this.drawOne(gl, program, this.hovered, radius * 1.2);
+    this.drawOne(gl, program, this.selected, radius * 1.35);
   }
 
-  private drawOne(gl: WebGL2RenderingContext, program: Program, device: Device | null, radius: number, halo: number): void {
+  private drawOne(gl: WebGL2RenderingContext, program: Program, device: Device | null, radius: number): void {
     if (device === null || device.position === null) return;
-    const fields: [string, number][] = [['a_from', 4], ['a_to', 4], ['a_time_course', 4], ['a_look', 1]];
-    this.point(gl, program, this.markers, fields, device.slot);
-    gl.uniform4f(program.uniform('u_halo'), ...this.colors.accent, halo);
+    this.point(gl, program, this.markers, MARKER_FIELDS, device.slot);
     gl.uniform1f(program.uniform('u_radius_px'), radius);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, 1);
-    this.point(gl, program, this.markers, fields, 0);
+    for (const cell of [HALO_CELL, -1]) {
+      gl.uniform1f(program.uniform('u_cell'), cell);
+      gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, 1);
+    }
+    this.point(gl, program, this.markers, MARKER_FIELDS, 0);
   }
 
   private view(gl: WebGL2RenderingContext, program: Program, map: MapLibre): void {

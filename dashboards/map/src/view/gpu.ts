@@ -81,6 +81,37 @@ export class Instances {
   }
 }
 
+/** A picture on the graphics card, to be drawn at any size up to its own. */
+export class Texture {
+  private picture: HTMLCanvasElement | null = null;
+  private texture: WebGLTexture | null = null;
+  private sent = false;
+
+  set(picture: HTMLCanvasElement): void {
+    this.picture = picture;
+    this.sent = false;
+  }
+
+  attach(gl: WebGL2RenderingContext): void {
+    this.texture = gl.createTexture();
+    this.sent = false;
+  }
+
+  /** Bind it to the first unit, after sending it if it is new. */
+  bind(gl: WebGL2RenderingContext): void {
+    gl.activeTexture(gl.TEXTURE0);
+    gl.bindTexture(gl.TEXTURE_2D, this.texture);
+    if (this.sent || this.picture === null) return;
+    gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, true);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, this.picture);
+    gl.generateMipmap(gl.TEXTURE_2D);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_NEAREST);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
+    this.sent = true;
+  }
+}
+
 /** Split into two floats that together are accurate to well below a millimetre of the unit square. */
 export function writeSplit(data: Float32Array, at: number, x: number, y: number): void {
   data[at] = x;

@@ -50,7 +50,7 @@ export class Labels {
     say(label, device.name);
     label.hidden = this.markers.isHidden(device);
     label.classList.toggle('selected', device === this.markers.selected);
-    label.style.transform = `translate(${(at.x + gap).toFixed(1)}px, ${(at.y - HEIGHT_PX / 2).toFixed(1)}px)`;
+    label.style.transform = `translate(${(at.x + (device === this.markers.selected ? gap * 1.35 : gap)).toFixed(1)}px, ${(at.y - HEIGHT_PX / 2).toFixed(1)}px)`;
   }
 
   private element(i: number): HTMLElement {

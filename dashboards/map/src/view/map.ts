@@ -104,7 +104,7 @@ export class MapView {
 
   setTheme(theme: Theme): void {
     this.theme = theme;
-    this.layer.colors = theme.fleet;
+    this.layer.setColors(theme.fleet);
     if (this.baseIsPlain) this.map.setStyle(plainStyle(theme), { diff: false });
   }
 
