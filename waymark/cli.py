@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from tracking.errors import WaymarkError
+from waymark.deadletter import deadletter_app
 from waymark.keys import key_app
 from waymark.terminal import DEFAULT_DATA_DIR, AsJson, DataDir, fail, out, run, set_up
 
@@ -46,6 +47,7 @@ app = typer.Typer(
     Settings are WAYMARK_* variables; `waymark doctor` lists them.""",
 )
 app.add_typer(key_app, name="key")
+app.add_typer(deadletter_app, name="deadletter")
 
 
 def main() -> NoReturn:
@@ -113,6 +115,54 @@ def up(  # noqa: PLR0917  -- Typer passes them by name
             signal.signal(number, on_signal)
         _show_entrances(system.entrances, data_dir, as_json=as_json)
         system.run(until=stop)
+
+
+@app.command()
+def demo(  # noqa: PLR0917  -- Typer passes them by name
+    devices: Annotated[int, typer.Option(min=1, max=5_000, help="Vehicles of the fleet.")] = 60,
+    for_s: Annotated[
+        float, typer.Option("--for", min=0, help="End by itself after so many seconds; 0: never.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Another seed is another fleet.")] = 1,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    http_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the api and map. [default: 8080]")
+    ] = None,
+    mqtt_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port for devices. [default: 1883]")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Ingest processes.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run everything with a simulated fleet on it, and show what arrives, second by second.
+
+    Open the map's address to watch the fleet move. Kill any process with -9: it comes back, and
+    nothing is lost. With --json the output is one object, at the end.
+
+    For example:
+
+        waymark demo
+
+        waymark demo --for 60 --json
+
+        waymark demo --devices 500 --workers 2
+    """
+    from waymark.demo import Demo
+    from waymark.system import System
+
+    set_up()
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with System(data_dir, mqtt_port=mqtt_port, http_port=http_port, workers=workers) as system:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        if not as_json:
+            _show_entrances(system.entrances, data_dir, as_json=False)
+            out.print(f"  [bold]open[/]          {system.map_url}", highlight=False, soft_wrap=True)
+        fleet = Demo(system, devices=devices, for_s=for_s, seed=seed)
+        summary = fleet.run(until=stop, report=(lambda _line: None) if as_json else _show_line)
+    if as_json:
+        sys.stdout.write(json.dumps(summary) + "\n")
 
 
 @app.command()
@@ -257,6 +307,10 @@ def _show_entrances(entrances: "Entrances", data_dir: Path, *, as_json: bool) ->
     for what, where in rows.items():
         # Plain and unwrapped, so that a terminal's double click takes the whole of it.
         out.print(f"  {what:<14}{where}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_line(line: str) -> None:
+    out.print(line, highlight=False, soft_wrap=True)
 
 
 def _show_settings(rows: "list[Row]") -> None:
