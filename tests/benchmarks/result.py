@@ -69,20 +69,33 @@ class Result:
         }
 
     def table(self) -> Group:
-        """The same for a terminal; a column per case."""
-        table = Table("figure", title=f"{self.benchmark}: {self.about}", title_style="bold")
-        for row in self.rows:
-            style = "bold" if row.role == "waymark" else "dim"
-            table.add_column(row.case, justify="right", style=style, max_width=22)
-        for name in dict.fromkeys(name for row in self.rows for name in row.figures):
-            table.add_row(name, *(_shown(row.figures.get(name)) for row in self.rows))
+        """The same for a terminal."""
         lines = [Text(f"  {name}: {_shown(value)}") for name, value in self.ratios.items()]
         for goal in self.goals:
             sign = "<=" if goal.at_most else ">="
             verdict = ("met", "green") if goal.met else ("missed", "red")
             words = f"  goal: {goal.text} {sign} {_shown(goal.wanted)}, is {_shown(goal.value)}: "
             lines.append(Text.assemble(words, verdict))
-        return Group(table, *lines)
+        return Group(self._columns(), *lines)
+
+    def _columns(self) -> Table:
+        """Cases or figures across, whichever are fewer."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row.figures))
+        table = Table(title=f"{self.benchmark}: {self.about}", title_style="bold")
+        styles = ["bold" if row.role == "waymark" else "dim" for row in self.rows]
+        table.add_column()
+        if len(names) < len(self.rows):
+            for name in names:
+                table.add_column(name, justify="right")
+            for row, style in zip(self.rows, styles, strict=True):
+                shown = (_shown(row.figures.get(name)) for name in names)
+                table.add_row(row.case, *shown, style=style)
+        else:
+            for row, style in zip(self.rows, styles, strict=True):
+                table.add_column(row.case, justify="right", style=style, max_width=22)
+            for name in names:
+                table.add_row(name, *(_shown(row.figures.get(name)) for row in self.rows))
+        return table
 
 
 def machine() -> dict[str, Any]:

@@ -56,7 +56,7 @@ def bound(stack: Stack, messages: int) -> Row:
         meter, others = Meter(pids), Others()
         started_s = time.monotonic()
         source.go()
-        _wait_for_end(copier)
+        wait_for_end(copier)
         seconds, cpu = time.monotonic() - started_s, meter.read()
         cpu["generator"] = source.report().cpu_s
         rest = others.read(sum(cpu.values()))
@@ -91,7 +91,7 @@ def _pipe(
             process.wait()
 
 
-def _wait_for_end(process: "subprocess.Popen[bytes]") -> None:
+def wait_for_end(process: "subprocess.Popen[bytes]") -> None:
     """Wait without reaping: a zombie still says what CPU time it used."""
     deadline_s = time.monotonic() + 60
     while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
