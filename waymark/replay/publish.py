@@ -4,6 +4,7 @@ Single-threaded: the caller's thread drives the network, so there is no queue be
 sending and the bound is exact. A message counts as published when the broker has acknowledged it.
 """
 
+import contextlib
 import logging
 import ssl
 import time
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 _CONNECT_TIMEOUT_S = 10.0
 _KEEPALIVE_S = 30
 _LONGEST_RETRY_S = 10.0
+# A broker that ends session after session without one acknowledgement refuses what we send:
+# Mosquitto 2.0.11 does so on a forbidden topic when its queues are unlimited.
+_FRUITLESS_SESSIONS = 10
 # Once stopped, how long acknowledgements already on their way are waited for.
 _LAST_ACKS_S = 5.0
 # The broker speaks another version (MQTT 5, 3.2.2.2); 3.1.1's answer reads the same to paho.
@@ -100,6 +104,7 @@ class Publisher:
         self._connected = False
         self._refusal: ReasonCode | None = None
         self._unread = 0
+        self._fruitless = 0
         self._client = self._new_client(MQTTProtocolVersion.MQTTv5)
         self.in_flight = 0
         self.acknowledged = 0
@@ -192,22 +197,28 @@ class Publisher:
         until = time.monotonic() + self._give_up_s
         pause_s = 0.1
         while not self._stop():
-            try:
+            with contextlib.suppress(BrokerError):
                 if self._try_connect():
                     return
-            except BrokerError:
-                pass
-            if self._refusal is not None:
-                raise BrokerError(self._refused())
-            if time.monotonic() > until:
-                raise BrokerError(
-                    f"the broker at {self._where} stayed away for {self._give_up_s:.0f} s, with "
-                    f"{self.in_flight} messages unacknowledged: replay again when it is back"
-                )
+            self._give_up_when_hopeless(until)
             asleep_until = time.monotonic() + pause_s
             while time.monotonic() < asleep_until and not self._stop():
                 time.sleep(0.05)
             pause_s = min(pause_s * 2, _LONGEST_RETRY_S)
+
+    def _give_up_when_hopeless(self, until: float) -> None:
+        if self._refusal is not None:
+            raise BrokerError(self._refused())
+        if self.in_flight and self._fruitless >= _FRUITLESS_SESSIONS:
+            raise BrokerError(
+                f"the broker at {self._where} ends the connection whenever we publish: check its "
+                "access rules for this tenant and its limits"
+            )
+        if time.monotonic() > until:
+            raise BrokerError(
+                f"the broker at {self._where} stayed away for {self._give_up_s:.0f} s, with "
+                f"{self.in_flight} messages unacknowledged: replay again when it is back"
+            )
 
     def _try_connect(self) -> bool:
         """Connect and wait for the broker's answer; False when none came."""
@@ -259,6 +270,7 @@ class Publisher:
             self._refusal = reason
             return
         self._connected = True
+        self._fruitless += 1
         # MQTT 5: more unacknowledged messages than the broker allows end the session.
         self._window = min(self._limit, getattr(properties, "ReceiveMaximum", self._limit))
 
@@ -285,3 +297,4 @@ class Publisher:
             self.refused += 1
         else:
             self.acknowledged += 1
+            self._fruitless = 0
