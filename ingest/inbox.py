@@ -17,26 +17,38 @@ class Inbox:
         self._batch_age_s = batch_age_s
         self._waiting: deque[Message] = deque()
         self._first_at_s = 0.0
+        self._last_at_s = 0.0
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
 
     def put(self, messages: list[Message]) -> None:
         """Add what arrived."""
+        self._last_at_s = asyncio.get_running_loop().time()
         if not self._waiting:
-            self._first_at_s = asyncio.get_running_loop().time()
+            self._first_at_s = self._last_at_s
         self._waiting.extend(messages)
         self._arrived.set()
         if len(self._waiting) >= self._batch_max:
             self._full.set()
 
-    async def take(self) -> list[Message]:
+    def quiet_s(self) -> float:
+        """For how long nothing has arrived."""
+        return asyncio.get_running_loop().time() - self._last_at_s
+
+    async def take(self, *, wait_s: float | None = None) -> list[Message]:
         """The next batch: as soon as one is full, or its first message has grown old enough.
+
+        Empty when nothing arrives for `wait_s`.
 
         While a batch is being stored the next one ages, so under load there is no wait and
         batches grow by themselves. It never waits for a full batch: a broker whose own window
         is smaller than a batch would wait for us in turn.
         """
-        await self._arrived.wait()
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._arrived.wait()
+        except TimeoutError:
+            return []
         left_s = self._first_at_s + self._batch_age_s - asyncio.get_running_loop().time()
         if left_s > 0 and len(self._waiting) < self._batch_max:
             try:

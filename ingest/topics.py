@@ -23,7 +23,7 @@ _DEVICE = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 class Reader(Protocol):
     """What one native channel or one foreign format knows of its payloads."""
 
-    def read(self, payload: bytes, /) -> Any:
+    def read(self, payload: bytes, /) -> Any:  # noqa: ANN401  -- for its own `keep`
         """Decode a payload that holds one element.
 
         Raises:

@@ -20,7 +20,8 @@ from ingest.persistence import Store
 from ingest.pipeline import CHECKPOINT_EVERY, Pipeline, Policy
 from ingest.repair import repair_device
 from ingest.sift import Limits
-from tracking.errors import StoreRefused
+from ingest.split import Split
+from tracking.errors import SettingsError, StoreRefused
 from tracking.feed import Publisher
 from tracking.fold import Rules
 from tracking.quality import Reject
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 # flushed backlog instead of one per batch.
 _REPAIR_PAUSE_S = 0.25
 _REPAIRS_PER_LOOK = 200
+# A broker with something queued and room in the window sends it well within this.
+_DRAINED_S = 0.5
 
 
 async def run(settings: Settings, *, index: int = 0) -> None:
@@ -50,6 +53,13 @@ class Worker:
 
     def __init__(self, settings: Settings, *, index: int = 0) -> None:
         self._database_url = settings.database_url.get_secret_value()
+        self.split = Split(index, 1 if settings.mqtt_group else settings.workers)
+        if not (0 <= index < settings.workers) and not settings.mqtt_group:
+            raise SettingsError(
+                f"WAYMARK_WORKERS is {settings.workers}, so there is no worker {index}: set it to "
+                "the number of workers on all of them, or set WAYMARK_MQTT_GROUP where the broker "
+                "keeps shared subscriptions"
+            )
         self._inbox = Inbox(batch_max=settings.batch_max, batch_age_s=settings.batch_age_ms / 1_000)
         self.session = Session(session_options(settings, index), self._inbox.put)
         self._publisher = Publisher(settings.redis_url.get_secret_value())
@@ -84,7 +94,15 @@ class Worker:
     async def _store_for_ever(self) -> None:
         store = Store(self._database_url, self._name)
         while True:
-            await self._settle(store, await self._inbox.take())
+            if not self.split.active and not self.split.alone and self.session.connected.is_set():
+                await store.insist(lambda conn: self.split.look(conn, drained=self._drained()))
+            messages = await self._inbox.take(wait_s=None if self.split.alone else 1.0)
+            if messages:
+                await self._settle(store, messages)
+
+    def _drained(self) -> bool:
+        """Whether the broker has nothing more for us: it had room to send and sent nothing."""
+        return len(self._inbox) == 0 and self._inbox.quiet_s() > _DRAINED_S
 
     async def _settle(self, store: Store, messages: list[Message]) -> None:
         """Commit, then publish, then acknowledge; however long the database is away.
@@ -93,7 +111,8 @@ class Worker:
         and that one is buried.
         """
         try:
-            committed = await store.insist(lambda conn: self._pipeline.process(conn, messages))
+            mine = self.split.mine(messages)
+            committed = await store.insist(lambda conn: self._pipeline.process(conn, mine))
         except StoreRefused as exc:
             if len(messages) == 1:
                 await self._bury(store, messages[0], str(exc))

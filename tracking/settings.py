@@ -36,9 +36,13 @@ class Settings(BaseSettings):
         description="Session name, one per worker, stable over restarts; default "
         "`waymark-<host>-<index>`",
     )
-    mqtt_group: str | None = Field(
-        "waymark",
-        description="Shared subscription group; empty for brokers without `$share` and one worker",
+    mqtt_group: str = Field(
+        "",
+        description="Shared subscription group, for brokers that keep it over a restart (EMQX, "
+        "HiveMQ; not Mosquitto)",
+    )
+    workers: int = Field(
+        1, ge=1, description="Ingest workers that divide the devices; with a group, leave it at 1"
     )
     mqtt_window: int = Field(
         20_000, ge=1, description="Messages received and not yet acknowledged, per worker"

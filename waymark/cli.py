@@ -174,12 +174,12 @@ def ingest(
 ) -> None:
     """Receive from the broker, store, raise events; acknowledge only what is committed.
 
-    Any number of workers share the subscription: give each its own --index and keep it over
-    restarts, so that it finds its session again. SIGTERM finishes what was received.
+    Several workers divide the devices: tell each how many there are and which it is, and keep
+    that over restarts, so that it finds its session again. SIGTERM finishes what was received.
 
     For example:
 
-        waymark ingest --index 0 & waymark ingest --index 1 &
+        export WAYMARK_WORKERS=2; waymark ingest --index 0 & waymark ingest --index 1 &
     """
     from ingest.worker import Worker
     from waymark.supervisor import notify_ready

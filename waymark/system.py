@@ -11,7 +11,6 @@ from typing import NamedTuple, Self
 
 import psycopg
 
-from tracking.errors import InputError
 from tracking.settings import load_settings
 from tracking.store.keys import authenticate, create_key
 from tracking.store.migrate import migrate
@@ -72,7 +71,6 @@ class System:
         host, port = settings.http_host, self._choose_http_port()
         with contextlib.ExitStack() as cleanup:
             cleanup.enter_context(self.stack)
-            group = self._group()
             migrate(self.stack.database_url)
             key = self._api_key()
             lifeline = Lifeline()
@@ -84,7 +82,7 @@ class System:
                     "WAYMARK_DATABASE_URL": self.stack.database_url,
                     "WAYMARK_REDIS_URL": self.stack.redis_url,
                     "WAYMARK_MQTT_URL": self.stack.mqtt_url,
-                    "WAYMARK_MQTT_GROUP": group,
+                    "WAYMARK_WORKERS": str(self._workers),
                     "WAYMARK_HTTP_HOST": host,
                     "WAYMARK_HTTP_PORT": str(port),
                 },
@@ -131,18 +129,6 @@ class System:
             for index in range(self._workers)
         ]
         return [*workers, Program("api", ("api",)), Program("monitor", ("monitor",))]
-
-    def _group(self) -> str:
-        # rumqttd 0.20 dies when the last member of a shared group leaves and one comes back, as a
-        # restarted worker does: there one worker subscribes for itself.
-        if self.stack.broker.kind == "mosquitto":
-            return load_settings().mqtt_group or ""
-        if self._workers > 1:
-            raise InputError(
-                "the built-in broker serves one worker: install mosquitto, or leave out --workers",
-                field="workers",
-            )
-        return ""
 
     def _choose_http_port(self) -> int:
         settings = load_settings()

@@ -81,6 +81,7 @@ class World:
             WAYMARK_DATABASE_URL=self.postgres.url(),
             WAYMARK_REDIS_URL=self.valkey.url,
             WAYMARK_MQTT_URL=self.broker.url,
+            WAYMARK_WORKERS=str(self.workers),
         )
         for index in range(self.workers):
             worker = Worker(index, env, self.folder / f"ingest-{index}.log")

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,9 +34,7 @@ def wreak_havoc(world: World, rng: random.Random) -> None:
         time.sleep(rng.uniform(0, 0.5))
         worker.start()
 
-    blows: list[tuple[float, Callable[[], None]]] = [
-        (rng.uniform(3, 110), kill_a_worker) for _ in range(10)
-    ]
+    blows = [(rng.uniform(3, 110), kill_a_worker) for _ in range(10)]
     blows += [
         (12, world.postgres.kill),
         (12 + DATABASE_AWAY_S, world.postgres.start),
