@@ -34,6 +34,7 @@ class Load:
     seconds: float = 0.0  # stop after; 0 is never
     in_flight: int = 4_000  # unacknowledged, per connection
     allowance: int = 0  # messages that may be sent before stdin says more; 0 is all
+    start_at_s: float = 0.0  # begin at this moment of the wall clock; 0 is at once
     # PUBACKs come one by one; letting them gather spares a system call for each.
     tick_s: float = 0.002
 
@@ -135,6 +136,10 @@ def run(load: Load, lanes: list[Lane]) -> dict[str, float]:
     """Send; return what was sent and what it cost."""
     allowance = Allowance(load.allowance)
     n = len(lanes)
+    early_s = load.start_at_s - time.time()
+    if load.start_at_s and early_s < 0:
+        raise RuntimeError(f"too late by {-early_s:.1f} s: render fewer messages, or start later")
+    time.sleep(max(0.0, early_s))
     cpu_s = time.process_time()
     started_s = time.time()
     clock_s = time.monotonic()
