@@ -240,7 +240,7 @@ def fate(cells: list[str]) -> SkipReason | None:
         return SkipReason.EMPTY
     if len(cells) < 4 or any(cells[4:]):
         return SkipReason.BROKEN_LINE
-    nothing = {"", "-", "na", "nan"}
+    nothing = {"", "-", "na", "n/a", "nan", "null", "none", "\\n"}
     if cells[0].strip().lower() in nothing:
         empty = all(cell.strip().lower() in nothing for cell in cells[:4])
         return SkipReason.EMPTY if empty else SkipReason.NO_DEVICE
