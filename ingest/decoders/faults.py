@@ -21,7 +21,8 @@ class PayloadError(Exception):
 def shown(value: object) -> str:
     """Quote a piece of the input: ASCII, at most 60 characters whatever its size."""
     if isinstance(value, (str, bytes)):
-        text = ascii(value[:57])
+        # Cut before quoting: the value may be megabytes.
+        text = ascii(value[:50]) + ("..." if len(value) > 50 else "")
     elif isinstance(value, float):
         text = format(value, ".15g")
     elif isinstance(value, int) and abs(value) >= 1 << 64:
