@@ -13,7 +13,8 @@ const GLIDE_MAX_GAP_S = 600;
 const GLIDE_MAX_M = 5_000;
 // Without a course from the device, shorter steps are receiver noise.
 const COURSE_MIN_M = 8;
-const MOVING_MPS = 0.8;
+// Above what receivers report of a parked vehicle.
+const MOVING_MPS = 1.5;
 
 /** One device on the map. It glides from `from` at `start_s` to `to` at `end_s` on the page's own clock. */
 export interface Device {
@@ -30,6 +31,9 @@ export interface Device {
   /** When a fix last came in, on this machine's wall clock. */
   heard_ms: number;
   quality: string;
+  /** By its latest fix alone. */
+  speed_mps: number;
+  /** As the server concludes from many fixes: it is sure late, and calls a halt at a light moving. */
   motion: 'moving' | 'stopped' | 'unknown';
   motion_ms: number;
   online: boolean | null;
@@ -57,7 +61,7 @@ export class Fleet {
     if (device === undefined) {
       device = {
         name, slot: this.devices.size, position: null, from: NOWHERE, to: NOWHERE, from_course_deg: 0,
-        to_course_deg: 0, start_s: 0, end_s: 0, heard_ms: 0, quality: '', motion: 'unknown', motion_ms: 0,
+        to_course_deg: 0, start_s: 0, end_s: 0, heard_ms: 0, quality: '', speed_mps: 0, motion: 'unknown', motion_ms: 0,
         online: null, online_ms: 0, odometer_m: null,
       };
       this.devices.set(name, device);
@@ -99,7 +103,7 @@ export class Fleet {
     device.to_course_deg = nearestTurnDeg(course, shown_course);
     device.start_s = now.page_s;
     device.end_s = now.page_s + (jumps ? 0 : Math.max(GLIDE_MIN_S, Math.min(GLIDE_MAX_S, gap_s)));
-    if (device.motion === 'unknown' || device.motion_ms === 0) device.motion = motionOf(last, next, step_m);
+    device.speed_mps = next.speed_mps ?? speedMps(last, next, step_m);
   }
 
   /** Learn what an event says of its device's motion or connection. Older news than what is known is ignored. */
@@ -128,7 +132,6 @@ export class Fleet {
     device.heard_ms = Math.max(device.heard_ms, Math.min(heard_ms, now.wall_ms));
     if (device.motion_ms === 0 && (summary.motion === 'moving' || summary.motion === 'stopped')) {
       device.motion = summary.motion;
-      device.motion_ms = device.position === null ? 0 : Date.parse(device.position.fix_time);
     }
     const online_ms = summary.online_at ? Date.parse(summary.online_at) : 0;
     if (summary.online != null && online_ms >= device.online_ms) {
@@ -168,13 +171,12 @@ export class Fleet {
 export function liveState(device: Device, wall_ms: number): LiveState {
   if (device.online === false && device.heard_ms <= device.online_ms) return 'offline';
   if (wall_ms - device.heard_ms > STALE_AFTER_MS) return 'stale';
-  return device.motion === 'moving' ? 'moving' : 'stopped';
+  return device.motion === 'moving' || device.speed_mps >= MOVING_MPS ? 'moving' : 'stopped';
 }
 
-function motionOf(last: Position | null, next: Position, step_m: number): 'moving' | 'stopped' {
+function speedMps(last: Position | null, next: Position, step_m: number): number {
   const taken_s = last === null ? 0 : (Date.parse(next.fix_time) - Date.parse(last.fix_time)) / 1000;
-  const speed_mps = next.speed_mps ?? (taken_s > 0 ? step_m / taken_s : 0);
-  return speed_mps >= MOVING_MPS ? 'moving' : 'stopped';
+  return taken_s > 0 ? step_m / taken_s : 0;
 }
 
 /** How far along its glide a device is, 0 to 1. The vertex shader computes the same. */

@@ -88,7 +88,7 @@ test('a turn goes the short way round', () => {
   assert.equal(fleet.device('van').to_course_deg, 370);
 });
 
-test('speed tells moving from stopped until an event does', () => {
+test('a device moves if its speed or the server says so', () => {
   const fleet = new Fleet();
   fleet.place(fix(0, 0, 0, { speed_mps: 9 }), at(0), true);
   assert.equal(liveState(fleet.device('van'), T0), 'moving');
@@ -97,6 +97,19 @@ test('speed tells moving from stopped until an event does', () => {
   fleet.hear(event('motion.started', 2));
   fleet.place(fix(3, 0, 0, { speed_mps: 0 }), at(3), true);
   assert.equal(liveState(fleet.device('van'), T0 + 3000), 'moving');
+  fleet.hear(event('motion.stopped', 4));
+  assert.equal(liveState(fleet.device('van'), T0 + 4000), 'stopped');
+  fleet.place(fix(14, 0.001), at(14), true);
+  assert.equal(liveState(fleet.device('van'), T0 + 14_000), 'moving');
+});
+
+test('an event overrides what the device list said, though it is dated earlier', () => {
+  const fleet = new Fleet();
+  fleet.describe({ name: 'van', motion: 'stopped', position: fix(10, 0) }, at(10));
+  fleet.hear(event('motion.started', 5));
+  assert.equal(liveState(fleet.device('van'), T0 + 11_000), 'moving');
+  fleet.describe({ name: 'van', motion: 'stopped' }, at(12));
+  assert.equal(liveState(fleet.device('van'), T0 + 12_000), 'moving');
 });
 
 test('older news of motion does not undo newer, nor does a withdrawn event', () => {

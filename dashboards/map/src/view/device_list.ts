@@ -9,6 +9,11 @@ import { arrowKeys, byId, el, say } from './dom.ts';
 const MAX_ROWS = 100;
 const collator = new Intl.Collator('en', { numeric: true });
 
+// Those that are nowhere on the map come last.
+function byPlaceAndName(a: Device, b: Device): number {
+  return Number(a.position === null) - Number(b.position === null) || collator.compare(a.name, b.name);
+}
+
 interface Row {
   readonly button: HTMLButtonElement;
   readonly speed: HTMLElement;
@@ -21,6 +26,7 @@ export class DeviceList {
   private readonly search = byId<HTMLInputElement>('search');
   private rows: Row[] = [];
   private sorted: Device[] = [];
+  private placed = 0;
   private only: LiveState | null = null;
 
   constructor(
@@ -69,8 +75,10 @@ export class DeviceList {
   /** Bring counts and rows up to date. Cheap enough for once a second with 10,000 devices. */
   refresh(counts: Record<LiveState, number>, selected: Device | null): void {
     for (const [state, chip] of this.chips) say(chip.count, counts[state].toLocaleString('en'));
-    if (this.sorted.length !== this.fleet.devices.size) {
-      this.sorted = [...this.fleet.devices.values()].sort((a, b) => collator.compare(a.name, b.name));
+    const placed = counts.moving + counts.stopped + counts.stale + counts.offline;
+    if (this.sorted.length !== this.fleet.devices.size || this.placed !== placed) {
+      this.placed = placed;
+      this.sorted = [...this.fleet.devices.values()].sort(byPlaceAndName);
     }
     const shown: Device[] = [];
     let found = 0;

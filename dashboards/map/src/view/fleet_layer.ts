@@ -47,6 +47,8 @@ export class FleetLayer implements CustomLayerInterface {
   private count = 0;
   private tailCount = 0;
   private nextTail = 0;
+  private readonly lastTail = new Map<number, number>();
+  private readonly tailOwner = new Int32Array(TAIL_ROWS).fill(-1);
   /** Until when something on the screen still moves or fades, on the page's clock. */
   private busyUntil_s = 0;
   private map: MapLibre | null = null;
@@ -90,6 +92,9 @@ export class FleetLayer implements CustomLayerInterface {
   }
 
   private addTail(device: Device): void {
+    this.cutTail(device);
+    this.lastTail.set(device.slot, this.nextTail);
+    this.tailOwner[this.nextTail] = device.slot;
     const at = this.tails.touch(this.nextTail);
     writeSplit(this.tails.data, at, device.from.x, device.from.y);
     writeSplit(this.tails.data, at + 4, device.to.x, device.to.y);
@@ -97,6 +102,16 @@ export class FleetLayer implements CustomLayerInterface {
     this.tails.data[at + 9] = device.end_s;
     this.nextTail = (this.nextTail + 1) % TAIL_ROWS;
     this.tailCount = Math.min(TAIL_ROWS, this.tailCount + 1);
+  }
+
+  // A glide cut short by the next one ends where that begins, or the two would overlap and show a tick.
+  private cutTail(device: Device): void {
+    const row = this.lastTail.get(device.slot);
+    if (row === undefined || this.tailOwner[row] !== device.slot) return;
+    const at = this.tails.touch(row);
+    if ((this.tails.data[at + 9] ?? 0) <= device.start_s) return;
+    writeSplit(this.tails.data, at + 4, device.from.x, device.from.y);
+    this.tails.data[at + 9] = device.start_s;
   }
 
   onAdd(map: MapLibre, gl: WebGL2RenderingContext): void {
