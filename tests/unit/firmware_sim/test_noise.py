@@ -1,4 +1,4 @@
-from itertools import groupby
+from itertools import groupby, pairwise
 from statistics import fmean, pstdev
 
 import pytest
@@ -53,3 +53,12 @@ def test_a_window_is_one_unbroken_span(seed: int, share: float, mean_s: float) -
 def test_no_share_is_no_window() -> None:
     windows = Windows(Noise(1), 0.0, 10.0)
     assert all(windows.at(ms) is None for ms in range(0, 100_000, 1000))
+
+
+def test_windows_begin_at_no_fixed_beat() -> None:
+    windows = Windows(Noise(2), 0.2, 10.0)
+    spans = {w for ms in range(0, 2_000_000, 500) if (w := windows.at(ms))}
+    starts = sorted(span.start_ms for span in spans)
+    gaps = [b - a for a, b in pairwise(starts)]
+    assert min(gaps) < 35_000
+    assert max(gaps) > 65_000

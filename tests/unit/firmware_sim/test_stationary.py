@@ -1,9 +1,10 @@
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import pairwise
 from statistics import fmean
 
 from firmware_sim import Options, plan
-from firmware_sim.fleet import Passage
+from firmware_sim.fleet import Passage, Vehicle
+from firmware_sim.roads import City
 from firmware_sim.stationary import Reader, giai_96, sscc_96
 
 
@@ -86,3 +87,23 @@ def test_an_open_door_warms_the_room_and_a_closed_one_cools_it_again() -> None:
         peaks.append(max(temperatures) - set_point)
         assert min(temperatures) - set_point < 2
     assert fmean(peak > 4 for peak in peaks) > 0.7
+
+
+def test_each_passage_is_read_once() -> None:
+    options = Options(devices=8, sensors=0, readers=4, interval_s=5, duration_s=1800)
+    city = City(options.seed, options.center_lon, options.center_lat)
+    expected = Counter[str]()
+    for number in range(options.devices):
+        vehicle = Vehicle(number, options.seed, city, options.interval_s)
+        vehicle.observe(1_800_000)
+        # The last ones may be cut off by the end of the run.
+        passed = [passage for passage in vehicle.passages if passage.at_ms < 1_790_000]
+        expected[giai_96(number + 1)] = 4 * len(passed)
+    assert expected.total() > 20
+    read = Counter(
+        reading.body["epc"]
+        for device in plan(options).devices.values()
+        for reading in device.readings
+        if reading.channel == "tag" and reading.made_ms < 1_794_000
+    )
+    assert {epc: read[epc] for epc in expected} == dict(expected)
