@@ -165,6 +165,15 @@ def test_nothing_is_lost_when_the_broker_restarts_in_the_middle(watch: Watch, te
         assert len(witness.messages) <= 2_000 + 100
 
 
+def test_the_broker_comes_from_the_environment_unless_given(
+    mosquitto: Mosquitto, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYMARK_MQTT_URL", mosquitto.url)
+    code, summary, _ = run(str(fleet_csv(tmp_path, 5)), "--tenant", tenant)
+    assert code == 0
+    assert summary["published"] == summary["readings"]
+
+
 def test_at_most_the_window_is_in_flight(mosquitto: Mosquitto, tenant: str) -> None:
     with Publisher(parse_url(mosquitto.url), window=7) as publisher:
         most = 0

@@ -94,6 +94,7 @@ def replay(
     counts every row as published or skipped, and under which reason.
     """
     try:
+        pace = _speed(speed)
         finished = execute(
             Job(
                 files=tuple(files),
@@ -109,8 +110,9 @@ def replay(
                 plan=Plan(
                     tenant=_tenant(tenant),
                     device_prefix=device_prefix,
-                    speed=_speed(speed),
-                    sort_by_time=sort is Order.TIME,
+                    # A check waits for nothing, but shows the order a paced replay would have.
+                    speed=None if check else pace,
+                    sort_by_time=sort is Order.TIME or pace is not None,
                     shift_to_now=shift_to_now,
                 ),
                 mqtt_url=mqtt,

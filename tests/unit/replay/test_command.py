@@ -34,6 +34,15 @@ def test_a_check_needs_no_broker_and_prints_messages_and_summary(tmp_path: Path)
     ]
 
 
+def test_a_check_shows_the_order_of_a_paced_replay_without_its_waits(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "device,t,lon,lat\nb,1700009999,1,2\na,1700000000,1,2\n")
+    _, out, _ = invoke(str(path), "--check", "--print", "2", "--speed", "1")
+    assert [line.split()[0] for line in out.splitlines()[:2]] == [
+        "wm/default/a/pos",
+        "wm/default/b/pos",
+    ]
+
+
 def test_the_summary_as_json_accounts_for_every_row(tmp_path: Path) -> None:
     _, out, _ = invoke(str(written(tmp_path, "a.csv", CSV)), "--check", "--json")
     summary = json.loads(out)
