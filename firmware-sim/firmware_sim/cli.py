@@ -16,10 +16,11 @@ from rich.text import Text
 
 from firmware_sim.connection import Broker
 from firmware_sim.declarations import START_UNSET, started, with_options
+from firmware_sim.link import Pace
 from firmware_sim.manifest import Ledger
 from firmware_sim.options import NEW_YEAR_MS, OptionError, Options
 from firmware_sim.plan import Simulation
-from firmware_sim.publisher import Pace, Progress, Publisher
+from firmware_sim.publisher import Progress, Publisher
 from firmware_sim.readings import Delivery
 from firmware_sim.roads import City
 

@@ -14,20 +14,14 @@ from time import monotonic
 from typing import Any, Literal
 
 from firmware_sim.connection import Broker, Connection
-from firmware_sim.device import Backoff, Outbox
+from firmware_sim.link import Link, Pace
 from firmware_sim.manifest import Ledger
-from firmware_sim.noise import Noise
-from firmware_sim.options import OptionError
-from firmware_sim.plan import DeviceName, Simulation
+from firmware_sim.plan import Simulation
 from firmware_sim.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
 Ending = Literal["complete", "stopped", "gave up"]
-
-# Up to here each device has a connection, and so a last will, of its own.
-OWN_CONNECTIONS = 50
-POOLED_CONNECTIONS = 8
 
 # A device out of touch keeps its readings. This bounds what the whole fleet keeps (about 300 MB);
 # beyond it the simulated world waits for the broker.
@@ -37,33 +31,6 @@ _ACK_TIMEOUT_S = 20.0
 _FAREWELL_S = 3.0
 _PROGRESS_S = 0.5
 _IDLE_S = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How fast, and over what, the plan is carried out; nothing here changes what is said."""
-
-    speed: float = 1.0  # simulated seconds per second; 0 is as fast as the broker acknowledges
-    connections: int = 0  # 0: one per device up to OWN_CONNECTIONS, then POOLED_CONNECTIONS
-    window: int = 100  # unacknowledged messages per connection
-    drain_s: float = 60.0  # after the end, how long without an acknowledgement before giving up
-    status: bool = True  # retained online and offline, and the last will
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.speed <= 1e6:
-            raise OptionError(f"speed: {self.speed} is not within 0 to 1000000")
-        if not 0 <= self.connections <= 1000:
-            raise OptionError(f"connections: {self.connections} is not within 0 to 1000")
-        if not 1 <= self.window <= 10_000:
-            raise OptionError(f"window: {self.window} is not within 1 to 10000")
-        if not 0 <= self.drain_s <= 86_400:
-            raise OptionError(f"drain: {self.drain_s} is not within 0 to 86400")
-
-    def connections_for(self, devices: int) -> int:
-        """How many connections a fleet of *devices* gets."""
-        if self.connections:
-            return min(self.connections, devices)
-        return devices if devices <= OWN_CONNECTIONS else POOLED_CONNECTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,97 +45,6 @@ class Progress:
     connected: int
     connections: int
     refusal: str | None
-
-
-class Link:
-    """Some devices, their outbox and the connection they share, made anew each time it drops."""
-
-    def __init__(
-        self, name: str, devices: list[DeviceName], broker: Broker, pace: Pace, tenant: str
-    ) -> None:
-        self.outbox = Outbox(pace.window)
-        self.connection: Connection | None = None
-        self.connects = 0
-        self.resent = 0
-        self.acked: Callable[[int], None] = lambda _: None
-        self.fd = -1
-        self.refusal: str | None = None
-        self.farewells: set[int] = set()
-        self._name = name
-        self._broker = broker
-        self._status_topics = (
-            [f"wm/{tenant}/{device.name}/status" for device in devices] if pace.status else []
-        )
-        self._backoff = Backoff()
-        self._noise = Noise(0, name)
-        self._attempts = 0
-        self._retry_s = 0.0
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether messages can be sent."""
-        return self.connection is not None and self.connection.is_ready
-
-    def connect(self, now_s: float) -> bool:
-        """Try to connect if it is time; whether there is a new socket to watch."""
-        if self.connection is not None or now_s < self._retry_s:
-            return False
-        self._attempts += 1
-        self._retry_s = now_s + self._backoff.next_s(self._noise.unit(self._attempts))
-        # A connection has one will: a device that shares one is only seen off by `farewell`.
-        will = self._status_topics[0] if len(self._status_topics) == 1 else None
-        connection = Connection(
-            self._broker,
-            self._name,
-            will_topic=will,
-            on_ready=self._ready,
-            on_ack=self.acked,
-        )
-        self.refusal = connection.refusal
-        if not connection.is_alive:
-            return False
-        self.connection = connection
-        self.fd = connection.fileno()
-        return True
-
-    def drop(self) -> None:
-        """Give the connection up and keep what it had not acknowledged."""
-        if self.connection is not None:
-            self.refusal = self.connection.refusal or "connection lost"
-            self.connection.close(politely=False)
-        self.connection = None
-        self.fd = -1
-        self.farewells.clear()
-        self.resent += self.outbox.disconnected()
-
-    def pump(self, ledger: Ledger, now_s: float) -> None:
-        """Send what the window allows."""
-        connection = self.connection
-        if connection is None or not connection.is_ready:
-            return
-        sent = False
-        for delivery in self.outbox.sendable():
-            packet_id = connection.publish(delivery.topic, delivery.reading.payload)
-            self.outbox.sent(delivery, packet_id, now_s)
-            ledger.sent(delivery)
-            sent = True
-        if sent:
-            connection.write()
-
-    def farewell(self) -> None:
-        """Say that each device goes offline."""
-        if self.connection is not None and self.connection.is_ready:
-            for topic in self._status_topics:
-                self.farewells.add(self.connection.publish(topic, b'{"online":false}', retain=True))
-            self.connection.write()
-
-    def _ready(self) -> None:
-        self.connects += 1
-        self.refusal = None
-        self._backoff.reset()
-        if self.connection is not None:
-            for topic in self._status_topics:
-                self.connection.publish(topic, b'{"online":true}', retain=True)
 
 
 class Publisher:

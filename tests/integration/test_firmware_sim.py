@@ -22,8 +22,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from firmware_sim import Faults, Options, Simulation
 from firmware_sim.connection import Broker
+from firmware_sim.link import Pace
 from firmware_sim.manifest import Ledger
-from firmware_sim.publisher import Pace, Publisher
+from firmware_sim.publisher import Publisher
 from tests.services import Mosquitto, wait_until
 
 ROOT = Path(__file__).parents[2]

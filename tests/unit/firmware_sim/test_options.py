@@ -7,7 +7,7 @@ from firmware_sim import Faults, Options
 from firmware_sim.cli import main
 from firmware_sim.connection import Broker
 from firmware_sim.declarations import START_UNSET, started
-from firmware_sim.publisher import Pace
+from firmware_sim.link import Pace
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
