@@ -243,7 +243,8 @@ class Fanout:
                 for record in page.events:
                     feed.deliver(live_event(encode_event(record)))
                 self._metrics.events.labels("database").inc(len(page.events))
-                if not line.advance(page.covered) or not line.behind:
+                moved = line.advance(page.covered)
+                if not moved or not (line.behind or len(page.events) == _PAGE):
                     return
         finally:
             line.reading = False

@@ -82,15 +82,34 @@ class PositionLine:
 
     def __init__(self) -> None:
         self._newest: dict[str, datetime] = {}
+        # Devices whose newest fix only a snapshot told so far, that is, one client.
+        self._untold: set[str] = set()
         self._pending: dict[str, LivePosition] = {}
 
     def offer(self, positions: Iterable[LivePosition]) -> None:
         """Take what a message or a poll brought; only ok fixes say where a device is."""
         for position in positions:
-            newest = self._newest.get(position.device)
-            if position.quality == "ok" and (newest is None or position.fix_time > newest):
+            if position.quality == "ok" and self._is_news(position.device, position.fix_time):
                 self._newest[position.device] = position.fix_time
+                self._untold.discard(position.device)
                 self._pending[position.device] = position
+
+    def learn(self, fix_times: dict[str, datetime]) -> None:
+        """Note what a snapshot told its client: nothing older may follow.
+
+        The fixes themselves are still news to the others and pass when they come.
+        """
+        for device, fix_time in fix_times.items():
+            newest = self._newest.get(device)
+            if newest is None or fix_time > newest:
+                self._newest[device] = fix_time
+                self._untold.add(device)
+
+    def _is_news(self, device: str, fix_time: datetime) -> bool:
+        newest = self._newest.get(device)
+        if newest is None or fix_time > newest:
+            return True
+        return fix_time == newest and device in self._untold
 
     def take(self) -> Batch | None:
         """What is new since the last call."""

@@ -211,7 +211,7 @@ class Session:
         await feed.ready.wait()
         head = await pool.run(feed_cursor, feed.tenant_id)
         cursor = head if since is None or since > head else since
-        await self._snapshot(subscription, cursor)
+        await self._snapshot(feed, subscription, cursor)
         if since is not None and since > head:
             await self._send(gap_frame(subscription, head, "cursor_ahead"))
         while feed.events.head is None or cursor < feed.events.head:
@@ -227,7 +227,7 @@ class Session:
         subscription.live_after = cursor
         self._woken.set()
 
-    async def _snapshot(self, subscription: Subscription, cursor: int) -> None:
+    async def _snapshot(self, feed: TenantFeed, subscription: Subscription, cursor: int) -> None:
         interest = subscription.interest
         names = None if interest.devices is None else tuple(interest.devices)
         wanted = DeviceFilter(names=names, bbox=interest.bbox)
@@ -242,6 +242,7 @@ class Session:
             after = page[-1].device if page else None
             encoded = [encode_position(position) for position in page]
             await self._send(snapshot_frame(subscription, cursor, encoded, more=more))
+        feed.positions.learn(told)
         subscription.start(told)
         self._woken.set()
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Self
 
 import httpx
@@ -56,10 +57,9 @@ async def api_site(
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(settings, ready=address.set_result), name="test.api")
     try:
-        await asyncio.wait({serving, address}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            serving.result()
-        url = address.result()
+        # If it ends instead of getting ready, its error is the test's.
+        serving.add_done_callback(partial(_fail, address))
+        url = await address
         headers = {"Authorization": f"Bearer {key}"}
         async with httpx.AsyncClient(
             base_url=url, headers=headers, timeout=20 * TIMEOUT_FACTOR, trust_env=False
@@ -68,6 +68,13 @@ async def api_site(
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+
+
+def _fail(address: asyncio.Future[str], serving: asyncio.Task[None]) -> None:
+    if address.done():
+        return
+    error = None if serving.cancelled() else serving.exception()
+    address.set_exception(error or RuntimeError("the api ended before it was ready"))
 
 
 class Rows:
@@ -109,8 +116,9 @@ class Rows:
         placed = lon is not None
         self._conn.execute(
             "INSERT INTO device_state (device_id, tenant_id, fix_time, seq, received_at, lon, lat, "
-            "speed_mps, h3, motion, online, heard_at, odometer_m, received, stored, duplicate, late)"
-            " VALUES (%s, %s, %s, -1, %s, %s, %s, %s, %s, %s, %s, now(), 1234.56, 12, 10, 2, 1)",
+            "speed_mps, h3, motion, online, heard_at, odometer_m, received, stored, duplicate, "
+            "late) "
+            "VALUES (%s, %s, %s, -1, %s, %s, %s, %s, %s, %s, %s, now(), 1234.56, 12, 10, 2, 1)",
             (
                 row[0],
                 self.tenant_id,
@@ -153,7 +161,7 @@ class Rows:
         event_id: uuid.UUID | None = None,
         time: datetime = NOON,
         status: str = "active",
-        data: dict[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
     ) -> EventRecord:
         """An event, or the next revision of `event_id`, under the tenant's next cursor."""
         with self._conn.transaction():
@@ -170,7 +178,7 @@ class Rows:
                     subject,
                     time,
                     status,
-                    Jsonb(data or {}),
+                    Jsonb(dict(data or {})),
                     self.tenant_id,
                 ),
             ).fetchone()
@@ -190,7 +198,7 @@ class Rows:
             status=status,
             late=False,
             cursor=cursor,
-            data=data or {},
+            data=dict(data or {}),
         )
 
     def dead_letter(self, payload: bytes, *, device: str = "t1", reason: str = "not_json") -> None:
