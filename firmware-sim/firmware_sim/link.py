@@ -1,7 +1,7 @@
 """Some devices behind one connection that is made anew each time it drops, and how hard to try."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from firmware_sim.connection import Broker, Connection
 from firmware_sim.device import Backoff, Outbox
@@ -9,6 +9,9 @@ from firmware_sim.manifest import Ledger
 from firmware_sim.noise import Noise
 from firmware_sim.options import OptionError
 from firmware_sim.plan import DeviceName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Up to here each device has a connection, and so a last will, of its own.
 OWN_CONNECTIONS = 50

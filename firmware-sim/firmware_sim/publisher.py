@@ -4,7 +4,6 @@ One thread and one selector drive every connection. The loop owns everything her
 may only call `Publisher.request_stop`.
 """
 
-import logging
 import selectors
 import uuid
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from firmware_sim.manifest import Ledger
 from firmware_sim.plan import Simulation
 from firmware_sim.schedule import Schedule
 
-logger = logging.getLogger(__name__)
 
 Ending = Literal["complete", "stopped", "gave up"]
 
