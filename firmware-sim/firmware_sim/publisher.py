@@ -18,7 +18,6 @@ from firmware_sim.manifest import Ledger
 from firmware_sim.plan import Simulation
 from firmware_sim.schedule import Schedule
 
-
 Ending = Literal["complete", "stopped", "gave up"]
 
 # A device out of touch keeps its readings. This bounds what the whole fleet keeps (about 300 MB);
