@@ -8,7 +8,7 @@ replay changes nothing: readings are keyed by device and device time, events by 
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 import numpy as np
@@ -22,7 +22,7 @@ from ingest.mqtt import Message
 from ingest.plan import Plan, first_per_device, last_per_device, make_plan, unproven
 from ingest.readings import DeviceKey, Positions
 from ingest.sensors import store_sensors
-from ingest.sift import Limits
+from ingest.sift import Limits, Sifted
 from tracking.feed import EventRecord
 from tracking.fold.columnar import DeviceFact, FixColumns, fold_batch
 from tracking.fold.model import Rules
@@ -82,6 +82,7 @@ class _Work:
     """A batch under the locks of its devices: what is known, decided and computed so far."""
 
     batch: Batch
+    sifted: Sifted  # the batch's, with the qualities decided here: another attempt starts anew
     device_id: Ints  # of each device touched, as the next
     tenant_id: Ints
     states: StateArray
@@ -189,7 +190,8 @@ class Pipeline:
 
     async def _decide(self, conn: Connection, batch: Batch, unreadable: Ints) -> _Work:
         """Decide each position's fate from the states as they now are."""
-        fleet, sifted = self._fleet, batch.sifted
+        fleet = self._fleet
+        sifted = replace(batch.sifted, quality=batch.sifted.quality.copy())
         device_id = fleet.device_id[batch.slots]
         states = fleet.states[batch.slots]
         counts = Counts.zeros(len(batch.slots))
@@ -216,11 +218,11 @@ class Pipeline:
         rebuild = np.flatnonzero(np.isin(batch.slots, unreadable))
         tenant_id = fleet.tenant_id[batch.slots]
         cells = _cells(batch.positions, sifted.row[plan.stored])
-        return _Work(batch, device_id, tenant_id, states, rebuild, counts, plan, cells)
+        return _Work(batch, sifted, device_id, tenant_id, states, rebuild, counts, plan, cells)
 
     def _fold(self, work: _Work) -> list[DeviceFact]:
         """Fold what is ahead, in place, and write the qualities the fold decided."""
-        sifted, rows = work.batch.sifted, work.plan.folded
+        sifted, rows = work.sifted, work.plan.folded
         positions, source = work.batch.positions, sifted.row[rows]
         future = work.plan.stored[sifted.quality[work.plan.stored] == Quality.FUTURE]
         np.maximum.at(work.states["future_us"], sifted.slot[future], sifted.time_us[future])
@@ -240,7 +242,7 @@ class Pipeline:
     @staticmethod
     def _latest(work: _Work) -> Latest:
         """The newest ok fix of each device that has one in this batch."""
-        sifted, positions = work.batch.sifted, work.batch.positions
+        sifted, positions = work.sifted, work.batch.positions
         ok = work.plan.folded[sifted.quality[work.plan.folded] == Quality.OK]
         rows = ok[last_per_device(sifted.slot[ok])]
         source = sifted.row[rows]
@@ -262,7 +264,7 @@ class Pipeline:
 
     @staticmethod
     async def _write_positions(conn: Connection, work: _Work) -> None:
-        sifted, positions, plan = work.batch.sifted, work.batch.positions, work.plan
+        sifted, positions, plan = work.sifted, work.batch.positions, work.plan
         if len(plan.displacing):
             lost = plan.displacing
             await delete_positions(
@@ -296,7 +298,7 @@ class Pipeline:
 
     @staticmethod
     async def _queue_repairs(conn: Connection, work: _Work) -> int:
-        sifted, rows = work.batch.sifted, work.plan.repaired
+        sifted, rows = work.sifted, work.plan.repaired
         first = rows[first_per_device(sifted.slot[rows])]
         start = np.full(len(work.rebuild), EARLIEST_US)
         device = np.concatenate([sifted.slot[first], work.rebuild])
@@ -312,7 +314,7 @@ class Pipeline:
 
     def _flaws(self, work: _Work) -> Counter[tuple[int, str, str]]:
         """Stored fixes that are not ok, for the ledger's counts by reason."""
-        sifted, rows = work.batch.sifted, work.plan.stored
+        sifted, rows = work.sifted, work.plan.stored
         flawed = rows[sifted.quality[rows] != Quality.OK]
         return Counter(
             (

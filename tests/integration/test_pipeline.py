@@ -326,6 +326,21 @@ async def test_two_workers_taking_turns_on_one_device_agree(database_url: str) -
         assert await rig.truth() == expected
 
 
+async def test_a_batch_decided_on_a_state_another_worker_moved_is_decided_anew(
+    database_url: str,
+) -> None:
+    # 20 km in 150 s: a jump, unless one knows the way there.
+    start = [pos("d", 0, 13.0, 52.0), pos("d", 60, 13.0, 52.0)]
+    way = [pos("d", 60 + 14 * i, 13.0 + 0.028 * i, 52.0, accuracy_m=999) for i in range(1, 11)]
+    step = [pos("d", 210, 13.285, 52.0)]
+    async with Rig(database_url) as rig, Rig(database_url) as second:
+        await rig.feed(start)
+        await second.feed(way)
+        await rig.feed(step)
+        assert await rig.rows("SELECT count(*) FROM position WHERE quality <> 0") == [(0,)]
+        assert await rig.rows("SELECT count(*) FROM repair") == [(0,)]
+
+
 async def test_a_lost_connection_is_a_transient_fault_and_the_batch_can_be_tried_again(
     database_url: str,
 ) -> None:
