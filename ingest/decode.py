@@ -1,7 +1,7 @@
 """Messages to readings: topic and payload in, columns and rejects out. Pure, no I/O, no clock.
 
-2.0 us per message, topic look-up and numpy columns included, for single native positions of
-10,000 devices in batches of 5,000.
+2.1 us of CPU per message, topic look-up and numpy columns included, for single native positions
+with nine members of 10,000 devices in batches of 5,000; 3.0 with ISO-8601 times, 4.9 with attrs.
 """
 
 from collections.abc import Mapping, Sequence

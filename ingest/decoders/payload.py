@@ -123,7 +123,7 @@ def attrs_text(raw: msgspec.Raw) -> bytes | None:
         raise PayloadError(
             Reject.BAD_FIELD, f"attrs is {len(text)} bytes, more than {MAX_ATTRS_BYTES}"
         )
-    if b"\\" in text:
+    if 92 in text:  # a backslash; looking for an int is ten times as fast as for bytes
         # Reading it all finds the lone surrogates that skipping over a value does not.
         read_any(text)
         if _NUL.search(text):

@@ -1,5 +1,7 @@
 """Topics, framing and bad input: what becomes of each message as a whole."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -275,3 +277,8 @@ def test_formats_that_cannot_work_are_refused_at_the_start(
         Decoder(formats=formats)
     assert "WAYMARK_FORMATS" in str(refusal.value)
     assert said in str(refusal.value)
+
+
+def test_the_page_for_device_developers_explains_every_reject_reason() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "payloads.md").read_text()
+    assert [reason for reason in Reject if f"\n| `{reason}` | " not in page] == []

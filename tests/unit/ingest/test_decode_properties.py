@@ -24,30 +24,13 @@ scalars = (
     | st.text(max_size=20)
     | st.sampled_from(["online", "00FF", "urn:epc:id:x", "2026-05-28T20:26:30Z", "1779999990"])
 )
-names = st.sampled_from(
-    [
-        "t",
-        "lon",
-        "lat",
-        "alt_m",
-        "speed_mps",
-        "course_deg",
-        "battery",
-        "seq",
-        "valid",
-        "attrs",
-        "values",
-        "epc",
-        "antenna",
-        "rssi_dbm",
-        "count",
-        "online",
-        "_type",
-        "tst",
-        "batt",
-        "event",
-    ]
-) | st.text(max_size=5)
+# Members of every channel and of OwnTracks.
+NAMES = (
+    *("t", "lon", "lat", "alt_m", "speed_mps", "course_deg", "accuracy_m", "battery", "seq"),
+    *("valid", "attrs", "values", "epc", "antenna", "rssi_dbm", "count", "online"),
+    *("_type", "tst", "batt", "event"),
+)
+names = st.sampled_from(NAMES) | st.text(max_size=5)
 json_values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
