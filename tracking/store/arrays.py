@@ -119,6 +119,13 @@ class Blobs(_Varying):
     __slots__ = ()
 
 
+class Uuids(_Varying):
+    """uuid[], from the 16 bytes of each."""
+
+    array_oid, element_oid = 2951, 2950
+    __slots__ = ()
+
+
 def texts(values: Sequence[str | None]) -> Texts:
     """text[] from strings."""
     return Texts([None if value is None else value.encode() for value in values])
@@ -133,6 +140,6 @@ class _ArrayDumper(Dumper):
 
 def register(adapters: AdaptersMap) -> None:
     """Let connections using `adapters` send the arrays of this module."""
-    for cls in (Int8s, Int4s, Int2s, Float8s, Float4s, Bools, Times, Texts, Blobs):
+    for cls in (Int8s, Int4s, Int2s, Float8s, Float4s, Bools, Times, Texts, Blobs, Uuids):
         dumper = type(f"{cls.__name__}Dumper", (_ArrayDumper,), {"oid": cls.array_oid})
         adapters.register_dumper(cls, dumper)

@@ -2,16 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 import msgspec
 from psycopg import AsyncConnection
-from psycopg.types.json import Jsonb
 
 from tracking.feed import EventRecord
 from tracking.fold import Fact
+from tracking.store.arrays import Bools, Int4s, Int8s, Texts, Times, Uuids, texts
 from tracking.times import EARLIEST_US, from_us, iso, to_us
 
 Connection = AsyncConnection[tuple[Any, ...]]
@@ -100,13 +99,30 @@ UPDATE tenant SET feed_cursor = feed_cursor + %s WHERE id = %s RETURNING feed_cu
 _PUT = """
 INSERT INTO event (id, tenant_id, cursor, type, subject, device_id, time, confirmed_at,
                    confirmed_seq, recorded_at, revision, status, late, data)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+SELECT id, %s, cursor, type, subject, NULLIF(device_id, -1), time,
+       NULLIF(confirmed_at, 'epoch'), CASE WHEN confirmed_at <> 'epoch' THEN confirmed_seq END,
+       %s, revision, status, late, data::jsonb
+FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    u(id, cursor, type, subject, device_id, time, confirmed_at, confirmed_seq, revision, status,
+      late, data)
 ON CONFLICT (id) DO UPDATE SET
     cursor = excluded.cursor, confirmed_at = excluded.confirmed_at,
     confirmed_seq = excluded.confirmed_seq, recorded_at = excluded.recorded_at,
     revision = excluded.revision, status = excluded.status, late = excluded.late,
     data = excluded.data
 """
+
+_RECONFIRM = """
+UPDATE event e SET confirmed_at = u.confirmed_at, confirmed_seq = u.confirmed_seq
+FROM unnest(%s, %s, %s) u(id, confirmed_at, confirmed_seq) WHERE e.id = u.id
+"""
+
+
+class _Change(NamedTuple):
+    id: UUID
+    occurrence: Occurrence
+    revision: int
+    late: bool
 
 
 async def write_events(conn: Connection, occurrences: Sequence[Occurrence]) -> list[EventRecord]:
@@ -123,20 +139,22 @@ async def write_events(conn: Connection, occurrences: Sequence[Occurrence]) -> l
         return []
     cursor = await conn.execute(_KNOWN, (list(wanted),))
     known = {row[0]: row[1:] for row in await cursor.fetchall()}
-    changed: dict[tuple[int, str], list[tuple[UUID, Occurrence, int, bool]]] = defaultdict(list)
+    changed: dict[tuple[int, str], list[_Change]] = defaultdict(list)
+    reconfirmed: list[tuple[UUID, int, int]] = []
     for id_, occurrence in wanted.items():
+        of_tenant = changed[occurrence.tenant_id, occurrence.tenant]
         if id_ not in known:
             if occurrence.status == "active":
-                changed[occurrence.tenant_id, occurrence.tenant].append(
-                    (id_, occurrence, 1, occurrence.late)
-                )
+                of_tenant.append(_Change(id_, occurrence, 1, occurrence.late))
             continue
-        status, data, revision, late, *_ = known[id_]
+        status, data, revision, late, confirmed_at, confirmed_seq = known[id_]
         if (status, data) != (occurrence.status, occurrence.data):
-            changed[occurrence.tenant_id, occurrence.tenant].append(
-                (id_, occurrence, revision + 1, late or occurrence.late)
-            )
-    await _reconfirm(conn, wanted, known)
+            of_tenant.append(_Change(id_, occurrence, revision + 1, late or occurrence.late))
+        elif occurrence.confirmed and confirmed_at:
+            confirmed = (to_us(confirmed_at), confirmed_seq)
+            if confirmed != occurrence.confirmed:
+                reconfirmed.append((id_, *occurrence.confirmed))
+    await _reconfirm(conn, reconfirmed)
     records = []
     # In one order, so that two writers of several tenants cannot deadlock.
     for (tenant_id, tenant), changes in sorted(changed.items()):
@@ -144,68 +162,57 @@ async def write_events(conn: Connection, occurrences: Sequence[Occurrence]) -> l
     return records
 
 
-async def _reconfirm(
-    conn: Connection, wanted: dict[UUID, Occurrence], known: dict[UUID, tuple[Any, ...]]
-) -> None:
+async def _reconfirm(conn: Connection, events: Sequence[tuple[UUID, int, int]]) -> None:
     """Keep the confirming fix of unchanged events current: a repair selects by it."""
-    moved = [
-        (*_confirmed(occurrence), id_)
-        for id_, occurrence in wanted.items()
-        if id_ in known and occurrence.confirmed is not None
-    ]
-    if moved:
-        async with conn.cursor() as cursor:
-            await cursor.executemany(
-                "UPDATE event SET confirmed_at = %s, confirmed_seq = %s WHERE id = %s "
-                "AND (confirmed_at, confirmed_seq) IS DISTINCT FROM (%s, %s)",
-                [(at, seq, id_, at, seq) for at, seq, id_ in moved],
-            )
+    if events:
+        ids, times, seqs = zip(*events, strict=True)
+        await conn.execute(_RECONFIRM, (Uuids([i.bytes for i in ids]), Times(times), Int8s(seqs)))
 
 
 async def _put(
-    conn: Connection,
-    tenant_id: int,
-    tenant: str,
-    changes: list[tuple[UUID, Occurrence, int, bool]],
+    conn: Connection, tenant_id: int, tenant: str, changes: list[_Change]
 ) -> list[EventRecord]:
+    if not changes:
+        return []
     taken = await conn.execute(_TAKE_CURSORS, (len(changes), tenant_id))
     row = await taken.fetchone()
     assert row is not None  # noqa: S101 -- tenant rows are never deleted
     last, recorded_at = row
-    records, rows = [], []
-    for cursor, (id_, occurrence, revision, late) in enumerate(changes, last - len(changes) + 1):
-        rows.append(
-            (
-                id_, tenant_id, cursor, occurrence.type, occurrence.subject,
-                occurrence.device_id, from_us(occurrence.time_us), *_confirmed(occurrence),
-                recorded_at, revision, occurrence.status, late, Jsonb(occurrence.data),
-            )
-        )  # fmt: skip
-        records.append(
-            EventRecord(
-                id=str(id_),
-                tenant=tenant,
-                type=occurrence.type,
-                subject=occurrence.subject,
-                time_us=occurrence.time_us,
-                recorded_at_us=to_us(recorded_at),
-                revision=revision,
-                status=occurrence.status,
-                late=late,
-                cursor=cursor,
-                data=occurrence.data,
-            )
+    cursors = range(last - len(changes) + 1, last + 1)
+    occurrences = [change.occurrence for change in changes]
+    # The epoch stands for "not the fold's": no reading is that old.
+    confirmed = [occurrence.confirmed or (0, 0) for occurrence in occurrences]
+    columns = (
+        Uuids([change.id.bytes for change in changes]),
+        Int8s(cursors),
+        texts([occurrence.type for occurrence in occurrences]),
+        texts([occurrence.subject for occurrence in occurrences]),
+        Int8s([-1 if o.device_id is None else o.device_id for o in occurrences]),
+        Times([occurrence.time_us for occurrence in occurrences]),
+        Times([time_us for time_us, _ in confirmed]),
+        Int8s([seq for _, seq in confirmed]),
+        Int4s([change.revision for change in changes]),
+        texts([occurrence.status for occurrence in occurrences]),
+        Bools([change.late for change in changes]),
+        Texts([msgspec.json.encode(occurrence.data) for occurrence in occurrences]),
+    )
+    await conn.execute(_PUT, (tenant_id, recorded_at, *columns))
+    return [
+        EventRecord(
+            id=str(change.id),
+            tenant=tenant,
+            type=change.occurrence.type,
+            subject=change.occurrence.subject,
+            time_us=change.occurrence.time_us,
+            recorded_at_us=to_us(recorded_at),
+            revision=change.revision,
+            status=change.occurrence.status,
+            late=change.late,
+            cursor=cursor,
+            data=change.occurrence.data,
         )
-    async with conn.cursor() as writer:
-        await writer.executemany(_PUT, rows)
-    return records
-
-
-def _confirmed(occurrence: Occurrence) -> tuple[datetime | None, int | None]:
-    if occurrence.confirmed is None:
-        return None, None
-    time_us, seq = occurrence.confirmed
-    return from_us(time_us), seq
+        for cursor, change in zip(cursors, changes, strict=True)
+    ]
 
 
 async def confirmed_after(
