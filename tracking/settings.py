@@ -45,7 +45,10 @@ class Settings(BaseSettings):
         1, ge=1, description="Ingest workers that divide the devices; with a group, leave it at 1"
     )
     mqtt_window: int = Field(
-        20_000, ge=1, description="Messages received and not yet acknowledged, per worker"
+        40_000,
+        ge=1,
+        le=65_535,
+        description="Messages received and not yet acknowledged, per worker",
     )
     mqtt_keepalive_s: int = Field(30, ge=5, description="MQTT keep-alive")
     formats: dict[str, str] = Field(
