@@ -137,6 +137,14 @@ def test_a_payload_that_cannot_be_read_is_rejected_by_name(
     assert detail.isascii()
 
 
+@pytest.mark.timeout(5)
+def test_a_payload_made_to_be_slow_is_refused_in_one_pass() -> None:
+    # A pattern that tries each quote anew takes 10 s for 40 kB of this.
+    payload = b"[" * 40 + b'"' + rb"\"" * 500_000
+    [reject] = Decoder().decode([message("wm/acme/truck/pos", payload)]).rejects
+    assert reject.reason == Reject.TOO_DEEP
+
+
 def test_32_levels_are_read_whatever_brackets_its_strings_hold() -> None:
     extra = b',"x":' + b"[" * 31 + b"]" * 31 + b',"y":"' + b"[{" * 100 + b'"}'
     readings = Decoder().decode([message("wm/acme/truck/pos", POS[:-1] + extra)])
