@@ -1,8 +1,10 @@
 """A real api on a free port, and a few rows to ask it for."""
 
 import asyncio
+import queue
+import threading
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -52,7 +54,7 @@ async def api_site(
     if key is None:
         key = create_key(database_url, "default", "test", "viewer")
     settings = load_settings(
-        database_url=database_url, redis_url=redis_url, http_port=0, **overrides
+        **{"database_url": database_url, "redis_url": redis_url, "http_port": 0, **overrides}
     )
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(settings, ready=address.set_result), name="test.api")
@@ -60,14 +62,48 @@ async def api_site(
         # If it ends instead of getting ready, its error is the test's.
         serving.add_done_callback(partial(_fail, address))
         url = await address
-        headers = {"Authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=20 * TIMEOUT_FACTOR, trust_env=False
-        ) as client:
+        async with client_of(url, key) as client:
             yield Site(url, key, client)
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+
+
+def client_of(url: str, key: str) -> httpx.AsyncClient:
+    """A client that shows a key."""
+    return httpx.AsyncClient(
+        base_url=url,
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=20 * TIMEOUT_FACTOR,
+        trust_env=False,
+    )
+
+
+class ThreadedSite:
+    """An api in a thread of its own, for tests that share one; enters as its address and key."""
+
+    def __init__(self, database_url: str, redis_url: str) -> None:
+        self._urls = database_url, redis_url
+        self._address: queue.Queue[tuple[str, str]] = queue.Queue()
+        self._stop: Callable[[], object] = lambda: None
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve()), name="test.api", daemon=True
+        )
+
+    async def _serve(self) -> None:
+        stopped = asyncio.Event()
+        self._stop = partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set)
+        async with api_site(*self._urls) as site:
+            self._address.put((site.url, site.key))
+            await stopped.wait()
+
+    def __enter__(self) -> tuple[str, str]:
+        self._thread.start()
+        return self._address.get(timeout=20 * TIMEOUT_FACTOR)
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+        self._thread.join(20 * TIMEOUT_FACTOR)
 
 
 def _fail(address: asyncio.Future[str], serving: asyncio.Task[None]) -> None:
