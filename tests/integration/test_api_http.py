@@ -114,7 +114,7 @@ class TestKeys:
         self, shared_site: Site, path: str, authorization: str | None
     ) -> None:
         headers = (
-            {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
+            {} if authorization is None else {b"Authorization": authorization.encode("latin-1")}
         )
         async with httpx.AsyncClient(base_url=shared_site.url, trust_env=False) as stranger:
             response = await stranger.get(path, headers=headers)
@@ -276,7 +276,7 @@ class TestEveryAnswer:
 
     async def test_takes_over_only_a_harmless_request_id(self, shared_site: Site) -> None:
         kept = await shared_site.client.get("/v1/health/live", headers={"X-Request-Id": "a-1"})
-        made = await shared_site.client.get("/v1/health/live", headers={"X-Request-Id": "<b>\t"})
+        made = await shared_site.client.get("/v1/health/live", headers={"X-Request-Id": "<b>"})
         assert kept.headers["x-request-id"] == "a-1"
         assert "<" not in made.headers["x-request-id"]
 
@@ -570,9 +570,7 @@ class TestTheMap:
         assert response.json() == {"style_url": style}
         assert "http://tiles.example" in response.headers["content-security-policy"]
 
-    async def test_built_files_are_served_and_nothing_beside_them(
-        self, tmp_path: Path, shared_site: Site
-    ) -> None:
+    async def test_built_files_are_served_and_nothing_beside_them(self, tmp_path: Path) -> None:
         dist = tmp_path / "dist"
         (dist / "assets").mkdir(parents=True)
         (dist / "index.html").write_text("<h1>map</h1>")
