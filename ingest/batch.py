@@ -131,21 +131,11 @@ def _refuse(
     if not len(key_ids) or (fleet.slots(key_ids) >= 0).all():
         return []
     refused = []
-    # Readings do not say which message they came from; asking each message again is paid only
-    # by batches that hold such devices.
     for index, message in enumerate(messages):
-        alone = decoder.decode([message])
-        keys = {
-            *alone.positions.key_id.tolist(),
-            *alone.measurements.key_id.tolist(),
-            *alone.tags.key_id.tolist(),
-            *(s.key_id for s in alone.statuses),
-        }
-        for key_id in sorted(keys):
-            reason = REFUSALS.get(int(fleet.slots(np.array([key_id]))[0]))
-            if reason is not None:
-                tenant, name = decoder.devices[key_id]
-                refused.append((index, tenant, name, reason))
+        key_id = decoder.key_id(message.topic)
+        reason = REFUSALS.get(int(fleet.slots(np.array([key_id]))[0])) if key_id >= 0 else None
+        if reason is not None:
+            refused.append((index, *decoder.devices[key_id], reason))
     return refused
 
 

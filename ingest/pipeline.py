@@ -26,7 +26,7 @@ from ingest.sift import Limits, Sifted
 from tracking.feed import EventRecord
 from tracking.fold.columnar import DeviceFact, FixColumns, fold_batch
 from tracking.fold.model import Rules
-from tracking.fold.state import StateArray
+from tracking.fold.state import StateArray, put_states, take_states
 from tracking.quality import Quality
 from tracking.store.connection import Connection, translated
 from tracking.store.connectivity import Report, set_online
@@ -127,7 +127,7 @@ class Pipeline:
             self._fleet.forget()
             self._doubtful = True
             raise
-        self._fleet.states[batch.slots] = work.states
+        put_states(self._fleet.states, batch.slots, work.states)
         self._fleet.version[batch.slots] += 1
         self._doubtful = False
         return committed
@@ -193,7 +193,7 @@ class Pipeline:
         fleet = self._fleet
         sifted = replace(batch.sifted, quality=batch.sifted.quality.copy())
         device_id = fleet.device_id[batch.slots]
-        states = fleet.states[batch.slots]
+        states = take_states(fleet.states, batch.slots)
         counts = Counts.zeros(len(batch.slots))
         counts.received += batch.received
         np.add.at(counts.duplicate, sifted.duplicate, 1)
@@ -343,7 +343,7 @@ def _due_checkpoints(work: _Work) -> list[tuple[int, int, int, bytes]]:
     """States of devices that have gone long without a checkpoint; their count starts anew."""
     due = np.flatnonzero(work.states["since_checkpoint"] >= CHECKPOINT_EVERY)
     work.states["since_checkpoint"][due] = 0
-    states = work.states[due]
+    states = take_states(work.states, due)
     return list(
         zip(
             work.device_id[due].tolist(),

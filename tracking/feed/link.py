@@ -7,33 +7,38 @@ connection and decide themselves when it is gone.
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import RedisError
+
+from tracking.errors import SettingsError
 
 # One round trip on a healthy link is well below 1 ms; nobody waits longer than this for one.
 TIMEOUT_S = 1.0
 LINK_ERRORS = (RedisError, OSError, TimeoutError)
 
 
-def open_connection(redis_url: str) -> AbstractConnection:
-    """A connection object for `redis://`, `rediss://` or `unix://`; nothing is sent yet.
+def connector(redis_url: str) -> Callable[[], AbstractConnection]:
+    """What makes connections to `redis://`, `rediss://` or `unix://`; nothing is sent by making one.
 
     Raises:
-        ValueError: the URL has another scheme.
+        SettingsError: the URL cannot be understood.
     """
-    # RESP2 keeps pub/sub messages in the stream of replies; no client name and no library name
-    # saves two round trips at each connect.
-    pool = ConnectionPool.from_url(
-        redis_url,
-        protocol=2,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        driver_info=None,
-    )
-    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
-    return connection
+    # RESP2 keeps pub/sub messages in the stream of replies; sending no library name saves two
+    # round trips at each connect.
+    try:
+        pool = ConnectionPool.from_url(
+            redis_url,
+            protocol=2,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            driver_info=None,
+        )
+    except ValueError as exc:
+        raise SettingsError(f"WAYMARK_REDIS_URL cannot be used: {exc}".partition("\n")[0]) from exc
+    make: Callable[[], AbstractConnection] = pool.make_connection
+    return make
 
 
 def backoff_s() -> Iterator[float]:
@@ -46,7 +51,7 @@ def backoff_s() -> Iterator[float]:
 
 async def ping(redis_url: str) -> str:
     """`ok`, or `away` when Redis does not answer within a second. For health checks."""
-    connection = open_connection(redis_url)
+    connection = connector(redis_url)()
     try:
         async with asyncio.timeout(TIMEOUT_S):
             await connection.send_command("PING")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Self
 
-from tracking.feed.link import LINK_ERRORS, TIMEOUT_S, backoff_s, open_connection
+from tracking.feed.link import LINK_ERRORS, TIMEOUT_S, backoff_s, connector
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class Publisher:
     def __init__(self, redis_url: str) -> None:
         self.published = 0
         self.dropped = 0
-        self._connection = open_connection(redis_url)
+        self._connection = connector(redis_url)()
         self._lock = asyncio.Lock()
         # Runs from the first failure until Redis answers again; while it runs nothing is sent.
         self._reconnecting: asyncio.Task[None] | None = None

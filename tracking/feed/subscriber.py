@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tracking.feed.link import LINK_ERRORS, TIMEOUT_S, backoff_s, open_connection
+from tracking.feed.link import LINK_ERRORS, TIMEOUT_S, backoff_s, connector
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -51,7 +51,7 @@ class Subscriber:
     """
 
     def __init__(self, redis_url: str, channels: Iterable[str] = ()) -> None:
-        self._redis_url = redis_url
+        self._connect = connector(redis_url)
         self._channels = set(channels)
         self._connection: AbstractConnection | None = None
         self._wanted = asyncio.Event()
@@ -90,7 +90,7 @@ class Subscriber:
             await asyncio.sleep(next(delays_s))
 
     async def _listen(self) -> AsyncGenerator[Received, None]:
-        connection = open_connection(self._redis_url)
+        connection = self._connect()
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await connection.connect()  # type: ignore[no-untyped-call]

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from tracking.fold import fold_one
 from tracking.fold.model import Fact, Fix, Rules
-from tracking.fold.state import Motion, StateArray, pack_state, unpack_state
+from tracking.fold.state import (
+    Motion,
+    StateArray,
+    pack_state,
+    put_states,
+    take_states,
+    unpack_state,
+)
 from tracking.geodesy import Floats, chords_m, ecef
 from tracking.quality import Quality
 
@@ -151,7 +158,7 @@ def _fold_plain(states: StateArray, fixes: FixColumns, rows: Ints, rules: Rules)
     the twin of one in `stages`, with the operations in the same order.
     """
     device = fixes.device[rows]
-    before = states[device]
+    before = take_states(states, device)
     x, y, z, time_us = fixes.x[rows], fixes.y[rows], fixes.z[rows], fixes.time_us[rows]
     lon, lat = fixes.lon[rows], fixes.lat[rows]
     moved_m = chords_m(x, y, z, before["ok_x"], before["ok_y"], before["ok_z"])
@@ -174,13 +181,13 @@ def _fold_plain(states: StateArray, fixes: FixColumns, rows: Ints, rules: Rules)
     plain &= np.where(moving, drives_on, stands)
 
     chosen = np.flatnonzero(plain)
-    after = before[chosen]
+    after = take_states(before, chosen)
     driving = moving[chosen]
     after["odometer_m"][driving] = (after["odometer_m"] + moved_m[chosen])[driving]
     after["away_n"][~driving] = 0
     _set_anchor(after, fixes, rows[chosen], driving & ~stays[chosen])
     _arrive(after, fixes, rows[chosen])
-    states[device[chosen]] = after
+    put_states(states, device[chosen], after)
     left: Ints = rows[~plain]
     return left
 

@@ -81,6 +81,7 @@ class DeviceState:
 
 STATE = np.dtype([(f.name, "<i8" if f.type is int else "<f8") for f in fields(DeviceState)])
 _NAMES = STATE.names or ()
+_OPAQUE = np.dtype((np.void, STATE.itemsize))
 _INITIAL = np.array([tuple(getattr(DeviceState(), name) for name in _NAMES)], dtype=STATE)
 
 StateArray = NDArray[np.void]
@@ -89,6 +90,17 @@ StateArray = NDArray[np.void]
 def initial_states(n: int) -> StateArray:
     """`n` records of devices nothing is known of."""
     return np.repeat(_INITIAL, n)
+
+
+def take_states(states: StateArray, rows: NDArray[np.int64]) -> StateArray:
+    """`states[rows]`: numpy copies records field by field, 0.5 us each; as opaque bytes, 0.03."""
+    taken: StateArray = np.take(states.view(_OPAQUE), rows).view(STATE)
+    return taken
+
+
+def put_states(states: StateArray, rows: NDArray[np.int64], values: StateArray) -> None:
+    """`states[rows] = values`, likewise."""
+    states.view(_OPAQUE)[rows] = values.view(_OPAQUE)
 
 
 def unpack_state(record: Any) -> DeviceState:  # noqa: ANN401 -- one np.void of STATE

@@ -6,9 +6,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from tracking.errors import SchemaOutdated, StoreUnavailable
+from tracking.errors import SchemaOutdated, SettingsError, StoreUnavailable
 from tracking.store.migrate import check
 
 Connection = AsyncConnection[tuple[Any, ...]]
@@ -25,9 +26,16 @@ class ReadPool:
     """Runs queries of `tracking.store` on pooled connections; tasks share one instance.
 
     `open` returns at once and never fails for a database that is away: each query tries again.
+
+    Raises:
+        SettingsError: the URL cannot be understood.
     """
 
     def __init__(self, database_url: str, *, max_size: int = 8) -> None:
+        try:
+            conninfo_to_dict(database_url)
+        except psycopg.ProgrammingError as exc:
+            raise SettingsError(f"WAYMARK_DATABASE_URL cannot be used: {_sentence(exc)}") from exc
         self._database_url = database_url
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             database_url,

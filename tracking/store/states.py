@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import AsyncConnection
 
-from tracking.fold.state import DeviceState, StateArray, dump_state
+from tracking.fold.state import DeviceState, StateArray, dump_state, take_states
 from tracking.store.arrays import Blobs, Float4s, Float8s, Int2s, Int8s, PgArray, Texts, Times
 from tracking.store.eventlog import Device
 from tracking.times import EARLIEST_US, from_us
@@ -151,7 +151,7 @@ class _Columns:
     heard_us: Ints
 
     def of(self, rows: Ints) -> list[PgArray]:
-        states, counts = self.states[rows], self.counts
+        states, counts = take_states(self.states, rows), self.counts
         whole, size = states.tobytes(), states.dtype.itemsize
         return [
             Int8s(self.device_id[rows]),
