@@ -27,7 +27,7 @@ def events_channel(tenant: str) -> str:
 class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
     """A position as every interface of Waymark writes it; times are aware UTC datetimes.
 
-    `quality` is a `Quality.label`, `h3` the hex string of the cell, `attrs` JSON text.
+    `quality` is a `Quality.label`, `h3` the hex string of the cell, `attrs` JSON text, `null` without any.
     """
 
     device: str
@@ -42,7 +42,7 @@ class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
     battery: float | None
     quality: str
     h3: str
-    attrs: msgspec.Raw | None
+    attrs: msgspec.Raw
 
 
 class EventRecord(msgspec.Struct, frozen=True):
@@ -121,6 +121,7 @@ class _RawUpdates(msgspec.Struct):
 
 
 _encoder = msgspec.json.Encoder()
+_NULL = msgspec.Raw(b"null")
 _updates_decoder = msgspec.json.Decoder(_Updates)
 _raw_updates_decoder = msgspec.json.Decoder(_RawUpdates)
 _live_position_decoder = msgspec.json.Decoder(LivePosition)
@@ -163,7 +164,7 @@ def position_update(  # noqa: PLR0917 -- called with `*row`, in the order of the
         None if battery is None else round(battery, 3),
         _LABELS[quality],
         f"{h3 & 0xFFFF_FFFF_FFFF_FFFF:x}",
-        None if attrs is None else msgspec.Raw(attrs.encode()),
+        _NULL if attrs is None else msgspec.Raw(attrs.encode()),
     )
 
 
@@ -193,9 +194,9 @@ def position_updates(  # noqa: PLR0917 -- columns, in the order of the JSON
             *(_optional(optional.get(name), len(devices), n) for name, n in _DECIMALS.items()),
             [_LABELS[code] for code in quality],
             [f"{cell:x}" for cell in h3.view(np.uint64).tolist()],
-            [None if text is None else msgspec.Raw(text) for text in attrs]
+            [_NULL if text is None else msgspec.Raw(text) for text in attrs]
             if attrs is not None
-            else [None] * len(devices),
+            else [_NULL] * len(devices),
         )
     )
 

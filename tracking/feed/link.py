@@ -20,7 +20,7 @@ LINK_ERRORS = (RedisError, OSError, TimeoutError)
 
 
 def connector(redis_url: str) -> Callable[[], AbstractConnection]:
-    """What makes connections to `redis://`, `rediss://` or `unix://`; nothing is sent by making one.
+    """What makes connections to a `redis://`, `rediss://` or `unix://` URL; making sends nothing.
 
     Raises:
         SettingsError: the URL cannot be understood.
