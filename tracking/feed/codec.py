@@ -27,7 +27,7 @@ def events_channel(tenant: str) -> str:
 class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
     """A position as every interface of Waymark writes it; times are aware UTC datetimes.
 
-    `quality` is a `Quality.label`, `h3` the hex string of the cell, `attrs` JSON text, `null` without any.
+    `quality` is a `Quality.label`, `h3` the hex string of the cell, `attrs` JSON text or `null`.
     """
 
     device: str
