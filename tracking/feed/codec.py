@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -202,8 +203,9 @@ def position_updates(  # noqa: PLR0917 -- columns, in the order of the JSON
 
 
 def _datetimes(time_us: NDArray[np.int64]) -> list[datetime]:
-    naive = np.ascontiguousarray(time_us).view("datetime64[us]").tolist()
-    return [time.replace(tzinfo=UTC) for time in naive]
+    # 0.3 us each, where numpy's own datetimes and `replace` take 1.0. Exact to the microsecond
+    # while a double tells seconds finer than half of one, that is until the year 2242.
+    return list(map(datetime.fromtimestamp, (time_us / 1e6).tolist(), repeat(UTC)))
 
 
 def _optional(
