@@ -146,12 +146,13 @@ class Fanout:
         if feed is None:
             feed = TenantFeed(principal.tenant_id, principal.tenant)
             self._feeds[feed.tenant] = feed
-            feed.follower = asyncio.create_task(
-                _supervised(partial(self._follow, feed)), name=f"fanout.follow:{feed.tenant}"
-            )
-            await self._subscriber.subscribe(*_channels(feed.tenant))
         feed.mailboxes.add(mailbox)
         try:
+            if feed.follower is None:
+                feed.follower = asyncio.create_task(
+                    _supervised(partial(self._follow, feed)), name=f"fanout.follow:{feed.tenant}"
+                )
+                await self._subscriber.subscribe(*_channels(feed.tenant))
             yield feed
         finally:
             feed.mailboxes.discard(mailbox)

@@ -6,7 +6,7 @@ that cannot keep up is told to come back with its cursor, because skipping one i
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -37,11 +37,17 @@ class Interest(NamedTuple):
         """Whether every position is wanted."""
         return self.devices is None and self.bbox is None
 
-    def wants_position(self, position: LivePosition) -> bool:
-        """Whether a position is of a wanted device in a wanted place."""
-        if self.devices is not None and position.device not in self.devices:
-            return False
-        return self._is_near(position.lon, position.lat)
+    def choose(self, positions: Sequence[LivePosition]) -> Sequence[LivePosition]:
+        """The positions of wanted devices in wanted places. The one place that costs by fleet."""
+        if self.devices is not None:
+            positions = [p for p in positions if p.device in self.devices]
+        if self.bbox is None:
+            return positions
+        west, south, east, north = self.bbox
+        if west > east:
+            return [p for p in positions if self.bbox.holds(p.lon, p.lat)]
+        # Written out: a call per position takes ten times as long (0.5 us).
+        return [p for p in positions if west <= p.lon <= east and south <= p.lat <= north]
 
     def wants_event(self, event: LiveEvent) -> bool:
         """Whether an event is wanted; one without a place is wanted anywhere."""
@@ -51,10 +57,9 @@ class Interest(NamedTuple):
             family = event.type.partition(".")[0] + ".*"
             if family not in self.types:
                 return False
-        return event.lon is None or event.lat is None or self._is_near(event.lon, event.lat)
-
-    def _is_near(self, lon: float, lat: float) -> bool:
-        return self.bbox is None or self.bbox.holds(lon, lat)
+        if self.bbox is None or event.lon is None or event.lat is None:
+            return True
+        return self.bbox.holds(event.lon, event.lat)
 
 
 class Batch:
@@ -179,7 +184,7 @@ class Subscription:
     def offer_positions(self, batch: Batch) -> bool:
         """Add a tick's positions; whether any is wanted."""
         if not self.interest.whole_fleet:
-            wanted = [p for p in batch.positions if self.interest.wants_position(p)]
+            wanted = self.interest.choose(batch.positions)
             if not wanted:
                 return False
             batch = Batch(wanted)
