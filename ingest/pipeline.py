@@ -20,7 +20,7 @@ from ingest.decode import Decoder
 from ingest.fleet import Fleet
 from ingest.mqtt import Message
 from ingest.plan import Plan, first_per_device, last_per_device, make_plan, unproven
-from ingest.readings import DeviceKey, Positions
+from ingest.readings import DeviceKey
 from ingest.sensors import store_sensors
 from ingest.sift import Limits, Sifted
 from tracking.feed import EventRecord
@@ -39,7 +39,7 @@ from tracking.store.readings import (
 )
 from tracking.store.rejects import bury, count_reasons
 from tracking.store.repairs import queue_repairs, save_checkpoints
-from tracking.store.states import Counts, Latest, lock_states, save_states
+from tracking.store.states import Counts, lock_states, save_states
 from tracking.times import EARLIEST_US
 
 Ints = NDArray[np.int64]
@@ -67,7 +67,7 @@ class Policy:
 class Committed:
     """What a committed batch has to tell: to publish, and to count."""
 
-    positions: Latest
+    positions: PositionRows  # the newest ok one of each device that has one
     devices: list[DeviceKey]  # of each of `positions`
     events: list[EventRecord]
     received: int
@@ -89,7 +89,6 @@ class _Work:
     rebuild: Ints  # devices whose stored state this code cannot read
     counts: Counts
     plan: Plan
-    cells: Ints  # of each decoded position that is stored
 
 
 class _MovedElsewhere(Exception):  # noqa: N818 -- a condition
@@ -158,7 +157,8 @@ class Pipeline:
         """  # noqa: D205 -- one contract
         facts = self._fold(work)
         checkpoints = _due_checkpoints(work)
-        latest = self._latest(work)
+        rows = _stored_rows(work)
+        moved, latest = _latest(work, rows)
         await store_sensors(conn, work.batch, self._fleet, work.counts)
         if not await save_states(
             conn,
@@ -167,10 +167,11 @@ class Pipeline:
             states=work.states,
             counts=work.counts,
             heard_us=work.batch.heard_us,
+            moved=moved,
             latest=latest,
         ):
             raise _MovedElsewhere
-        await self._write_positions(conn, work)
+        await self._write_positions(conn, work, rows)
         repairs = await self._queue_repairs(conn, work)
         await save_checkpoints(conn, checkpoints)
         await bury(conn, work.batch.letters)
@@ -179,7 +180,7 @@ class Pipeline:
         events = await write_events(conn, self._occurrences(work.batch, facts) + connectivity)
         return Committed(
             positions=latest,
-            devices=[self._fleet.keys[slot] for slot in work.batch.slots[latest.row].tolist()],
+            devices=[self._fleet.keys[slot] for slot in work.batch.slots[moved].tolist()],
             events=events,
             received=int(work.counts.received.sum()),
             stored=int(work.counts.stored.sum()),
@@ -217,8 +218,7 @@ class Pipeline:
             np.add.at(column, sifted.slot[rows], 1)
         rebuild = np.flatnonzero(np.isin(batch.slots, unreadable))
         tenant_id = fleet.tenant_id[batch.slots]
-        cells = _cells(batch.positions, sifted.row[plan.stored])
-        return _Work(batch, sifted, device_id, tenant_id, states, rebuild, counts, plan, cells)
+        return _Work(batch, sifted, device_id, tenant_id, states, rebuild, counts, plan)
 
     def _fold(self, work: _Work) -> list[DeviceFact]:
         """Fold what is ahead, in place, and write the qualities the fold decided."""
@@ -240,61 +240,14 @@ class Pipeline:
         return facts
 
     @staticmethod
-    def _latest(work: _Work) -> Latest:
-        """The newest ok fix of each device that has one in this batch."""
-        sifted, positions = work.sifted, work.batch.positions
-        ok = work.plan.folded[sifted.quality[work.plan.folded] == Quality.OK]
-        rows = ok[last_per_device(sifted.slot[ok])]
-        source = sifted.row[rows]
-        return Latest(
-            row=sifted.slot[rows],
-            fix_time_us=sifted.time_us[rows],
-            seq=sifted.seq[rows],
-            received_us=positions.received_us[source],
-            lon=positions.lon[source],
-            lat=positions.lat[source],
-            alt_m=positions.alt_m[source],
-            speed_mps=positions.speed_mps[source],
-            course_deg=positions.course_deg[source],
-            accuracy_m=positions.accuracy_m[source],
-            battery=positions.battery[source],
-            h3=work.cells[source],
-            attrs=_attrs(positions.attrs, source),
-        )
-
-    @staticmethod
-    async def _write_positions(conn: Connection, work: _Work) -> None:
-        sifted, positions, plan = work.sifted, work.batch.positions, work.plan
-        if len(plan.displacing):
-            lost = plan.displacing
+    async def _write_positions(conn: Connection, work: _Work, rows: PositionRows) -> None:
+        sifted, lost = work.sifted, work.plan.displacing
+        if len(lost):
             await delete_positions(
                 conn, work.device_id[sifted.slot[lost]], sifted.time_us[lost], sifted.seq[lost]
             )
-        rows = plan.stored
-        if not len(rows):
-            return
-        source = sifted.row[rows]
-        await insert_positions(
-            conn,
-            PositionRows(
-                device_id=work.device_id[sifted.slot[rows]],
-                tenant_id=work.tenant_id[sifted.slot[rows]],
-                fix_time_us=sifted.time_us[rows],
-                seq=sifted.seq[rows],
-                received_us=positions.received_us[source],
-                lon=positions.lon[source],
-                lat=positions.lat[source],
-                alt_m=positions.alt_m[source],
-                speed_mps=positions.speed_mps[source],
-                course_deg=positions.course_deg[source],
-                accuracy_m=positions.accuracy_m[source],
-                battery=positions.battery[source],
-                quality=sifted.quality[rows],
-                h3=work.cells[source],
-                content=sifted.content[rows],
-                attrs=_attrs(positions.attrs, source),
-            ),
-        )
+        if len(rows.device_id):
+            await insert_positions(conn, rows)
 
     @staticmethod
     async def _queue_repairs(conn: Connection, work: _Work) -> int:
@@ -355,14 +308,38 @@ def _due_checkpoints(work: _Work) -> list[tuple[int, int, int, bytes]]:
     )
 
 
-def _cells(positions: Positions, rows: Ints) -> Ints:
-    """The H3 cell of each decoded position in `rows`; 0 elsewhere."""
-    cells = np.zeros(len(positions), np.uint64)
+def _stored_rows(work: _Work) -> PositionRows:
+    """The positions to be stored, in the plan's order, with the qualities as decided."""
+    sifted, positions, rows = work.sifted, work.batch.positions, work.plan.stored
+    source = sifted.row[rows]
+    lon, lat = positions.lon[source], positions.lat[source]
     cell = h3.latlng_to_cell
-    lat, lon = positions.lat[rows].tolist(), positions.lon[rows].tolist()
-    cells[rows] = [cell(y, x, H3_RESOLUTION) for y, x in zip(lat, lon, strict=True)]
-    return cells.view(np.int64)
+    cells = [cell(y, x, H3_RESOLUTION) for x, y in zip(lon.tolist(), lat.tolist(), strict=True)]
+    attrs = positions.attrs
+    return PositionRows(
+        device_id=work.device_id[sifted.slot[rows]],
+        tenant_id=work.tenant_id[sifted.slot[rows]],
+        fix_time_us=sifted.time_us[rows],
+        seq=sifted.seq[rows],
+        received_us=positions.received_us[source],
+        lon=lon,
+        lat=lat,
+        alt_m=positions.alt_m[source],
+        speed_mps=positions.speed_mps[source],
+        course_deg=positions.course_deg[source],
+        accuracy_m=positions.accuracy_m[source],
+        battery=positions.battery[source],
+        quality=sifted.quality[rows],
+        h3=np.array(cells, np.uint64).view(np.int64),
+        content=sifted.content[rows],
+        attrs=[None] * len(rows) if attrs is None else [attrs[row] for row in source.tolist()],
+    )
 
 
-def _attrs(attrs: list[bytes | None] | None, rows: Ints) -> list[bytes | None]:
-    return [None] * len(rows) if attrs is None else [attrs[row] for row in rows.tolist()]
+def _latest(work: _Work, rows: PositionRows) -> tuple[Ints, PositionRows]:
+    """Of the rows to be stored, each device's newest ok one; and whose they are."""
+    folded = np.isin(work.plan.stored, work.plan.folded, assume_unique=True)
+    ok = np.flatnonzero(folded & (rows.quality == Quality.OK))
+    device = work.sifted.slot[work.plan.stored[ok]]
+    last = last_per_device(device)
+    return device[last], rows.take(ok[last])

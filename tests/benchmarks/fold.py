@@ -16,7 +16,7 @@ from tests.benchmarks.samples import batches, cpu_us, stream
 from tracking.fold import Rules, fold_one
 from tracking.fold.columnar import FixColumns, fold_batch
 from tracking.fold.state import StateArray, initial_states, pack_state, unpack_state
-from tracking.store.states import Latest
+from tracking.store.readings import PositionRows
 
 _BATCH = 5_000
 _LIMITS = Limits(max_future_us=300_000_000, max_accuracy_m=1_000)
@@ -101,8 +101,11 @@ def _announce(result: Result) -> None:
     decoder = Decoder()
     [piece] = batches(stream(_BATCH, _BATCH), _BATCH)
     positions = decoder.decode(piece).positions
-    latest = Latest(
-        row=np.arange(_BATCH),
+    latest = PositionRows(
+        device_id=np.arange(_BATCH),
+        tenant_id=np.ones(_BATCH, np.int64),
+        quality=np.zeros(_BATCH, np.int64),
+        content=np.zeros(_BATCH, np.int64),
         fix_time_us=positions.fix_time_us,
         seq=positions.seq,
         received_us=positions.received_us,

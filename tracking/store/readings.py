@@ -5,7 +5,7 @@ before the transaction ends.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,15 @@ class PositionRows:
     h3: Ints
     content: Ints
     attrs: list[bytes | None]
+
+    def take(self, rows: Ints) -> "PositionRows":
+        """The given rows only."""
+        columns = {
+            column.name: getattr(self, column.name)[rows]
+            for column in fields(self)
+            if column.name != "attrs"
+        }
+        return PositionRows(**columns, attrs=[self.attrs[row] for row in rows.tolist()])
 
 
 async def existing_content(

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from tracking.fold.state import DeviceState, StateArray, dump_state, take_states
 from tracking.store.arrays import Blobs, Float4s, Float8s, Int2s, Int8s, PgArray, Texts, Times
 from tracking.store.eventlog import Device
+from tracking.store.readings import PositionRows
 from tracking.times import EARLIEST_US, from_us
 
 Connection = AsyncConnection[tuple[Any, ...]]
@@ -87,25 +88,6 @@ class Counts:
         return cls(*(np.zeros(n, np.int64) for _ in range(5)))
 
 
-@dataclass(slots=True)
-class Latest:
-    """The newest ok fix of some devices; columns of equal length, NaN for missing."""
-
-    row: Ints  # which device of the batch
-    fix_time_us: Ints
-    seq: Ints
-    received_us: Ints
-    lon: Floats
-    lat: Floats
-    alt_m: Floats
-    speed_mps: Floats
-    course_deg: Floats
-    accuracy_m: Floats
-    battery: Floats
-    h3: Ints
-    attrs: list[bytes | None]
-
-
 async def lock_states(
     conn: Connection, device_id: Ints, version: Ints
 ) -> list[tuple[int, int, bytes | None]]:
@@ -124,14 +106,16 @@ async def save_states(
     states: StateArray,
     counts: Counts,
     heard_us: Ints,
-    latest: Latest,
+    moved: Ints,
+    latest: PositionRows,
 ) -> bool:
     """Write states that were derived from the given versions, raise those, count the ledger.
+
+    `latest` are the new places of the devices `moved`, as indexes into the other columns.
 
     False when another writer moved one of them meanwhile: then the transaction must be undone.
     """
     columns = _Columns(device_id, version, states, counts, heard_us)
-    moved = latest.row
     still = np.setdiff1d(np.arange(len(device_id)), moved, assume_unique=True)
     written = 0
     if len(still):
@@ -169,7 +153,7 @@ class _Columns:
         ]
 
 
-def _place(latest: Latest) -> list[PgArray]:
+def _place(latest: PositionRows) -> list[PgArray]:
     return [
         Times(latest.fix_time_us),
         Int8s(latest.seq),
