@@ -83,26 +83,26 @@ class Bench:
         with generator(load) as source:
             before, told = worker.settled(), _published(stack)
             meter, others = Meter({**stack.pids, "worker": worker.pid}), Others()
-            started_s = time.monotonic()
+            seen = [(0.0, 0)]  # seconds since the start, messages settled
             source.go()
+            started_s = time.monotonic()
             while not source.finished:
                 time.sleep(_LOOK_S)
-                settled = worker.settled() - before
-                looked_s = time.monotonic()
-                source.allow(settled + _BACKLOG)
+                seen.append((time.monotonic() - started_s, worker.settled() - before))
+                source.allow(seen[-1][1] + _BACKLOG)
             sent = source.report()
-            backlog = sent.published - settled
             self._drain(before + sent.published)
-            drained_s = time.monotonic()
+            drained_s = time.monotonic() - started_s
+        looked_s, settled = max(look for look in seen if look[0] <= sent.seconds)
         cpu = meter.read() | {"generator": sent.cpu_s}
         rest = others.read(sum(cpu.values()))
         fleet.step = stream.after(sent.published)
         figures = {
-            "msgs_per_s": settled / (looked_s - started_s),
+            "msgs_per_s": settled / looked_s,
             "msgs": float(sent.published),
             "lost": float(sent.published - self._stored(stream)),
-            "backlog": float(backlog),
-            "drain_s": drained_s - looked_s,
+            "backlog": float(sent.published - settled),
+            "drain_s": drained_s - sent.seconds,
             "feed_messages": float(_published(stack) - told),
             **{f"{name}_us": 1e6 * spent / sent.published for name, spent in cpu.items()},
             "total_us": 1e6 * sum(cpu.values()) / sent.published,

@@ -62,7 +62,8 @@ class Others:
         """Cores idle and cores used by others, when `ours_s` seconds were ours."""
         seconds = time.monotonic() - self._started_s
         busy_s, idle_s = (now - then for now, then in zip(_machine_s(), self._before, strict=True))
-        return {"others_cores": (busy_s - ours_s) / seconds, "idle_cores": idle_s / seconds}
+        others_s = max(0.0, busy_s - ours_s)
+        return {"others_cores": others_s / seconds, "idle_cores": idle_s / seconds}
 
 
 def _machine_s() -> tuple[float, float]:
