@@ -35,6 +35,10 @@ class Fleet:
 
     def __init__(self, *, register: bool) -> None:
         self._register = register
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every device, as if just started."""
         self.keys: list[DeviceKey] = []
         self.tenants: dict[str, int] = {}
         self.device_id: Ints = np.empty(0, np.int64)

@@ -23,6 +23,7 @@ from ingest.plan import Plan, first_per_device, last_per_device, make_plan, unpr
 from ingest.readings import DeviceKey
 from ingest.sensors import store_sensors
 from ingest.sift import Limits, Sifted
+from tracking.errors import StoreUnavailable
 from tracking.feed import EventRecord
 from tracking.fold.columnar import DeviceFact, FixColumns, fold_batch
 from tracking.fold.model import Rules
@@ -122,6 +123,10 @@ class Pipeline:
                     messages, readings, self._decoder, self._fleet, self._policy.limits
                 )
                 work, committed = await self._commit(conn, batch)
+        except _MovedElsewhere:
+            # Its row was locked, so it is not there any more: somebody deleted the device.
+            self._fleet.clear()
+            raise StoreUnavailable("a device was deleted: registering it anew") from None
         except BaseException:
             self._fleet.forget()
             self._doubtful = True

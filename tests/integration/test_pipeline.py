@@ -341,6 +341,21 @@ async def test_a_batch_decided_on_a_state_another_worker_moved_is_decided_anew(
         assert await rig.rows("SELECT count(*) FROM repair") == [(0,)]
 
 
+async def test_a_device_deleted_under_a_running_worker_is_registered_anew(
+    database_url: str,
+) -> None:
+    async with Rig(database_url) as rig:
+        await rig.feed([pos("d", 0, 1, 1), pos("e", 0, 1, 1)])
+        await rig.conn.execute("DELETE FROM device WHERE name = 'd'")
+        with pytest.raises(StoreUnavailable, match="deleted"):
+            await rig.feed([pos("d", 60, 1, 1), pos("e", 60, 1, 1)])
+        await rig.feed([pos("d", 60, 1, 1), pos("e", 60, 1, 1)])
+        assert await rig.rows(
+            "SELECT d.name, s.stored FROM device_state s JOIN device d ON d.id = s.device_id "
+            "ORDER BY 1"
+        ) == [("d", 1), ("e", 2)]
+
+
 async def test_a_lost_connection_is_a_transient_fault_and_the_batch_can_be_tried_again(
     database_url: str,
 ) -> None:
