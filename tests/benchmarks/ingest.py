@@ -230,6 +230,8 @@ def _judge(
         **{f"the same, {name.removesuffix('_us')}": big[name] / few[name] for name in ours[:3]},
         "messages/s over naive": big["msgs_per_s"] / peer["msgs_per_s"],
         "messages/s over the bound": big["msgs_per_s"] / least["msgs_per_s"],
+        "CPU per message over naive": big["total_us"] / peer["total_us"],
+        "CPU per message over the bound": big["total_us"] / least["total_us"],
     }
     result.goals = [
         Goal("messages/s, 10,000 devices", big["msgs_per_s"], 10_000),

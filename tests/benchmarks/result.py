@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -108,12 +109,22 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": version("numpy"),
         "psycopg": version("psycopg"),
+        "code": _code(),
     }
 
 
 def spread(figures: Mapping[str, list[float]]) -> dict[str, float]:
     """The median of repeated figures."""
     return {name: sorted(values)[len(values) // 2] for name, values in figures.items()}
+
+
+def _code() -> str:
+    """The commit, with `-dirty` behind it when files differ from it; empty outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _cpu_model() -> str:
