@@ -64,19 +64,19 @@ class Monitor:
 
     async def watch(self) -> None:
         """Raise what deadlines say, for ever."""
-        store = Store(self._database_url, "waymark-monitor")
-        while True:
-            events = await store.insist(self._silent)
-            await self.publisher.publish(event_announcements(events))
-            if len(events) < _SILENT_AT_ONCE:
-                await asyncio.sleep(_LOOK_EVERY_S)
+        async with Store(self._database_url, "waymark-monitor") as store:
+            while True:
+                events = await store.insist(self._silent)
+                await self.publisher.publish(event_announcements(events))
+                if len(events) < _SILENT_AT_ONCE:
+                    await asyncio.sleep(_LOOK_EVERY_S)
 
     async def keep_up(self) -> None:
         """Make, compress and drop partitions, for ever."""
-        store = Store(self._database_url, "waymark-upkeep")
-        while True:
-            await store.insist(lambda conn: upkeep(conn, self._settings))
-            await asyncio.sleep(_UPKEEP_EVERY_S)
+        async with Store(self._database_url, "waymark-upkeep") as store:
+            while True:
+                await store.insist(lambda conn: upkeep(conn, self._settings))
+                await asyncio.sleep(_UPKEEP_EVERY_S)
 
     async def _silent(self, conn: Connection) -> list[EventRecord]:
         async with conn.transaction():

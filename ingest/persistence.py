@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from tracking.errors import StoreUnavailable
 from tracking.store.connection import Connection, connect, translated
@@ -17,12 +17,22 @@ T = TypeVar("T")
 
 
 class Store:
-    """One connection that is opened when needed and replaced when lost. One task uses it."""
+    """One connection that is opened when needed and replaced when lost.
+
+    An async context manager; one task uses it.
+    """
 
     def __init__(self, database_url: str, name: str) -> None:
         self._database_url = database_url
         self._name = name
         self._conn: Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._conn is not None:
+            await self._conn.close()
 
     async def insist(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do `work`, again and again while the database is away, with jittered backoff.

@@ -9,6 +9,7 @@ restarts: nothing unacknowledged is lost by that.
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 
 from ingest.announce import announcements, event_announcements
 from ingest.decode import Decoder
@@ -39,13 +40,16 @@ _REPAIRS_PER_LOOK = 200
 _DRAINED_S = 0.5
 
 
-async def run(settings: Settings, *, index: int = 0) -> None:
-    """Be worker `index` until SIGTERM or SIGINT: then finish what was received, and return."""
+async def run(settings: Settings, *, index: int, ready: Callable[[], None]) -> None:
+    """Be worker `index` until SIGTERM or SIGINT: then finish what was received, and return.
+
+    `ready` is called once, when the broker first queues for this worker.
+    """
     worker = Worker(settings, index=index)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
-    await worker.run()
+    await worker.run(ready)
 
 
 class Worker:
@@ -82,23 +86,34 @@ class Worker:
         logger.info("stopping: %d message(s) to finish", self.session.outstanding)
         self.session.stop()
 
-    async def run(self) -> None:
-        """Work until `stop`."""
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Work until `stop`; `ready` is called when first subscribed."""
         async with self._publisher, self.metrics, asyncio.TaskGroup() as tasks:
-            store = tasks.create_task(self._store_for_ever(), name="ingest.store")
-            repair = tasks.create_task(self._repair_for_ever(), name="ingest.repair")
+            others = [
+                tasks.create_task(self._store_for_ever(), name="ingest.store"),
+                tasks.create_task(self._repair_for_ever(), name="ingest.repair"),
+                tasks.create_task(self._announce(ready), name="ingest.announce"),
+            ]
             await tasks.create_task(self.session.run(), name="ingest.session")
-            store.cancel()
-            repair.cancel()
+            for task in others:
+                task.cancel()
+
+    async def _announce(self, ready: Callable[[], None]) -> None:
+        await self.session.connected.wait()
+        ready()
 
     async def _store_for_ever(self) -> None:
-        store = Store(self._database_url, self._name)
-        while True:
-            if not self.split.active and not self.split.alone and self.session.connected.is_set():
-                await store.insist(lambda conn: self.split.look(conn, drained=self._drained()))
-            messages = await self._inbox.take(wait_s=None if self.split.alone else 1.0)
-            if messages:
-                await self._settle(store, messages)
+        async with Store(self._database_url, self._name) as store:
+            while True:
+                if (
+                    not self.split.active
+                    and not self.split.alone
+                    and self.session.connected.is_set()
+                ):
+                    await store.insist(lambda conn: self.split.look(conn, drained=self._drained()))
+                messages = await self._inbox.take(wait_s=None if self.split.alone else 1.0)
+                if messages:
+                    await self._settle(store, messages)
 
     def _drained(self) -> bool:
         """Whether the broker has nothing more for us: it had room to send and sent nothing."""
@@ -107,15 +122,16 @@ class Worker:
     async def _settle(self, store: Store, messages: list[Message]) -> None:
         """Commit, then publish, then acknowledge; however long the database is away.
 
-        A batch with a value the database refuses is halved until the message at fault is alone,
-        and that one is buried.
+        A batch that cannot be stored, because the database refuses a value or because of a fault
+        of ours, is halved until the message that brings it about is alone, and that one is
+        buried: one message never stops the stream.
         """
         try:
             mine = self.split.mine(messages)
             committed = await store.insist(lambda conn: self._pipeline.process(conn, mine))
-        except StoreRefused as exc:
+        except Exception as exc:  # noqa: BLE001 -- whatever it is, it is kept and logged
             if len(messages) == 1:
-                await self._bury(store, messages[0], str(exc))
+                await self._bury(store, messages[0], exc)
                 return
             middle = len(messages) // 2
             await self._settle(store, messages[:middle])
@@ -127,38 +143,50 @@ class Worker:
         if committed.repairs:
             self._work_to_repair.set()
 
-    async def _bury(self, store: Store, message: Message, fault: str) -> None:
-        logger.error("the database refused a message on %s: %s", message.topic, fault)
+    async def _bury(self, store: Store, message: Message, fault: Exception) -> None:
+        expected = isinstance(fault, StoreRefused)
+        logger.error(
+            "a message on %r cannot be stored: %s",
+            message.topic,
+            fault,
+            exc_info=None if expected else fault,
+        )
         letter = DeadLetter(
             topic=message.topic.decode("utf-8", "backslashreplace"),
             payload=message.payload,
             reason=Reject.STORE_REFUSED,
-            detail=fault[:1_000],
+            detail=f"{type(fault).__name__}: {fault}"[:1_000],
             received_us=message.received_us,
         )
         await store.insist(lambda conn: bury(conn, [letter]))
         self.session.ack([message.ticket])
 
     async def _repair_for_ever(self) -> None:
-        store = Store(self._database_url, f"{self._name}-repair")
-        while True:
-            waiting = await store.insist(lambda conn: waiting_repairs(conn, _REPAIRS_PER_LOOK))
-            for device_id in waiting:
-                events = await store.insist(
-                    lambda conn, device_id=device_id: repair_device(  # type: ignore[misc]
-                        conn, device_id, self._policy.rules, CHECKPOINT_EVERY
-                    )
-                )
-                await self._publisher.publish(event_announcements(events))
-                self.metrics.repaired(len(events))
-            self._work_to_repair.clear()
-            # Other workers' requests are looked for now and then: their owner may have died.
-            try:
-                async with asyncio.timeout(_REPAIR_PAUSE_S if waiting else 1.0):
-                    await self._work_to_repair.wait()
-                await asyncio.sleep(_REPAIR_PAUSE_S)
-            except TimeoutError:
-                pass
+        async with Store(self._database_url, f"{self._name}-repair") as store:
+            while True:
+                waiting = await store.insist(lambda conn: waiting_repairs(conn, _REPAIRS_PER_LOOK))
+                for device_id in waiting:
+                    await self._repair(store, device_id)
+                self._work_to_repair.clear()
+                # Other workers' requests are looked for now and then: their owner may have died.
+                try:
+                    async with asyncio.timeout(_REPAIR_PAUSE_S if waiting else 1.0):
+                        await self._work_to_repair.wait()
+                    await asyncio.sleep(_REPAIR_PAUSE_S)
+                except TimeoutError:
+                    pass
+
+    async def _repair(self, store: Store, device_id: int) -> None:
+        try:
+            events = await store.insist(
+                lambda conn: repair_device(conn, device_id, self._policy.rules, CHECKPOINT_EVERY)
+            )
+        except Exception:
+            # Its request is still queued; the other devices must not wait for it.
+            logger.exception("device %d cannot be repaired", device_id)
+            return
+        await self._publisher.publish(event_announcements(events))
+        self.metrics.repaired(len(events))
 
 
 def policy(settings: Settings) -> Policy:

@@ -2,7 +2,6 @@
 
 # ruff: noqa: PLC0415, FBT002  -- imports as said above; a default of False is how Typer spells a flag
 
-import asyncio
 import json
 import os
 import signal
@@ -181,27 +180,10 @@ def ingest(
 
         export WAYMARK_WORKERS=2; waymark ingest --index 0 & waymark ingest --index 1 &
     """
-    from ingest.worker import Worker
+    from ingest.worker import run as work
     from waymark.supervisor import notify_ready
 
-    settings = set_up(data_dir)
-
-    async def work() -> None:
-        worker = Worker(settings, index=index)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, worker.stop)
-
-        async def announce() -> None:
-            await worker.session.connected.wait()
-            notify_ready()
-
-        announcing = asyncio.create_task(announce(), name="ingest.announce-ready")
-        try:
-            await worker.run()
-        finally:
-            announcing.cancel()
-
-    run(work())
+    run(work(set_up(data_dir), index=index, ready=notify_ready))
 
 
 @app.command()

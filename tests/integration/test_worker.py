@@ -1,0 +1,87 @@
+"""The worker on a real broker and a real database."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ingest.mqtt import Message
+from ingest.pipeline import Committed, Pipeline
+from ingest.worker import Worker
+from tests.integration.ingest_rig import Rig, pos
+from tests.services import Mosquitto
+from tracking.errors import SettingsError
+from tracking.settings import Settings, load_settings
+from tracking.store.connection import Connection
+from waymark.replay.publish import Publisher, parse_url
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[Worker]:
+    """A worker that is subscribed, and drained at the end."""
+    worker = Worker(settings)
+    ready = asyncio.Event()
+    task = asyncio.create_task(worker.run(ready.set))
+    try:
+        await asyncio.wait_for(ready.wait(), 20)
+        yield worker
+    finally:
+        worker.stop()
+        await asyncio.wait_for(task, 20)
+
+
+def publish(url: str, messages: Sequence[Message]) -> None:
+    with Publisher(parse_url(url)) as publisher:
+        for message in messages:
+            publisher.publish(message.topic.decode(), message.payload)
+        assert publisher.drain()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 -- the database does not call back
+            await asyncio.sleep(0.02)
+
+
+async def test_one_message_that_cannot_be_stored_never_stops_the_others(
+    database_url: str, valkey_url: str, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Pipeline.process
+
+    async def fail_on_poison(
+        self: Pipeline, conn: Connection, messages: Sequence[Message]
+    ) -> Committed:
+        if any(b"poison" in message.payload for message in messages):
+            raise ValueError("nobody thought of this")
+        return await process(self, conn, messages)
+
+    monkeypatch.setattr(Pipeline, "process", fail_on_poison)
+    settings = load_settings(
+        database_url=database_url, redis_url=valkey_url, mqtt_url=mosquitto.url
+    )
+    messages = [pos("d", 60 * i, 1, 1, attrs={"n": i}) for i in range(50)]
+    messages[17] = pos("d", 60 * 17, 1, 1, attrs={"n": "poison"})
+    async with Rig(database_url) as rig, working(settings) as worker:
+        publish(mosquitto.url, messages)
+
+        async def settled() -> bool:
+            found = await rig.rows(
+                "SELECT (SELECT count(*) FROM position), (SELECT count(*) FROM dead_letter)"
+            )
+            return found == [(49, 1)] and worker.session.outstanding == 0
+
+        await until(settled)
+        [(reason, detail, payload)] = await rig.rows(
+            "SELECT reason, detail, payload FROM dead_letter"
+        )
+        assert reason == "store_refused"
+        assert "nobody thought of this" in detail
+        assert json.loads(payload)["attrs"] == {"n": "poison"}
+
+
+def test_a_worker_outside_the_division_says_which_setting_to_change() -> None:
+    with pytest.raises(SettingsError, match=r"WAYMARK_WORKERS is 2.*no worker 2"):
+        Worker(load_settings(workers=2), index=2)
+    Worker(load_settings(workers=1, mqtt_group="g"), index=7)
