@@ -10,10 +10,7 @@ from typing import Annotated
 import typer
 
 from tracking.errors import InputError, WaymarkError
-from waymark.replay.dispatch import TableOptions
-from waymark.replay.job import Job, execute
 from waymark.replay.named import NAMED, load
-from waymark.replay.session import Plan
 from waymark.replay.source import Format
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -93,6 +90,11 @@ def replay(
     Rows keep the order of the file and their own times. Nothing is dropped silently: the summary
     counts every row as published or skipped, and under which reason.
     """
+    # Half a second of imports, which `waymark --help` need not wait for.
+    from waymark.replay.dispatch import TableOptions  # noqa: PLC0415
+    from waymark.replay.job import Job, execute  # noqa: PLC0415
+    from waymark.replay.session import Plan  # noqa: PLC0415
+
     try:
         pace = _speed(speed)
         finished = execute(
