@@ -103,6 +103,11 @@ def put_states(states: StateArray, rows: NDArray[np.int64], values: StateArray) 
     states.view(_OPAQUE)[rows] = values.view(_OPAQUE)
 
 
+def as_bytes(states: StateArray) -> NDArray[np.void]:
+    """The stored form of each state, as one column."""
+    return np.ascontiguousarray(states).view(_OPAQUE)
+
+
 def unpack_state(record: Any) -> DeviceState:  # noqa: ANN401 -- one np.void of STATE
     """The record as the object the pure fold works on."""
     return DeviceState(*record.item())

@@ -6,8 +6,9 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.types import TypeInfo
 
-from tracking.errors import StoreRefused, StoreUnavailable
+from tracking.errors import SchemaOutdated, StoreRefused, StoreUnavailable
 from tracking.store.arrays import register
 
 Connection = AsyncConnection[tuple[Any, ...]]
@@ -18,6 +19,7 @@ async def connect(database_url: str, *, name: str) -> Connection:
 
     Raises:
         StoreUnavailable: the server cannot be reached within 5 s.
+        SchemaOutdated: migrations are missing.
     """
     with translated():
         conn = await AsyncConnection.connect(
@@ -30,8 +32,19 @@ async def connect(database_url: str, *, name: str) -> Connection:
             keepalives_idle=10,
             prepare_threshold=3,
         )
-    register(conn.adapters)
+        register(conn.adapters)
+        for type_name in ("ingest_position", "ingest_state"):
+            info = await TypeInfo.fetch(conn, type_name)
+            if info is None:
+                await conn.close()
+                raise SchemaOutdated([f"the one that makes {type_name}"])
+            info.register(conn)
     return conn
+
+
+def type_oid(conn: Connection, name: str) -> int:
+    """The oid, in this database, of a type `connect` has looked up."""
+    return conn.adapters.types[name].oid
 
 
 @contextmanager

@@ -6,26 +6,25 @@ before the transaction ends.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import AsyncConnection
 
 from tracking.fold.state import NEVER
 from tracking.store.arrays import (
+    Column,
     Float4s,
     Float8s,
     Int2s,
     Int4s,
     Int8s,
-    Texts,
+    Rows,
     Times,
     texts,
 )
+from tracking.store.connection import Connection, type_oid
 from tracking.times import EARLIEST_US, from_us, to_us
 
-Connection = AsyncConnection[tuple[Any, ...]]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]
 
@@ -40,9 +39,7 @@ INSERT INTO position (device_id, tenant_id, fix_time, seq, received_at, lon, lat
 SELECT device_id, tenant_id, fix_time, seq, received_at, lon, lat, NULLIF(alt_m, 'NaN'),
        NULLIF(speed_mps, 'NaN'), NULLIF(course_deg, 'NaN'), NULLIF(accuracy_m, 'NaN'),
        NULLIF(battery, 'NaN'), quality, h3, content, attrs::jsonb
-FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    u(device_id, tenant_id, fix_time, seq, received_at, lon, lat, alt_m, speed_mps,
-      course_deg, accuracy_m, battery, quality, h3, content, attrs)
+FROM unnest(%s::ingest_position[])
 """
 
 _DELETE = """
@@ -150,27 +147,24 @@ async def existing_content(
 
 async def insert_positions(conn: Connection, rows: PositionRows) -> None:
     """Store positions whose keys are known to be free."""
-    await conn.execute(
-        _INSERT,
-        (
-            Int8s(rows.device_id),
-            Int4s(rows.tenant_id),
-            Times(rows.fix_time_us),
-            Int8s(rows.seq),
-            Times(rows.received_us),
-            Float8s(rows.lon),
-            Float8s(rows.lat),
-            Float4s(rows.alt_m),
-            Float4s(rows.speed_mps),
-            Float4s(rows.course_deg),
-            Float4s(rows.accuracy_m),
-            Float4s(rows.battery),
-            Int2s(rows.quality),
-            Int8s(rows.h3),
-            Int8s(rows.content),
-            Texts(rows.attrs),
-        ),
-    )
+    columns: list[Column] = [
+        (Int8s, rows.device_id),
+        (Int4s, rows.tenant_id),
+        (Times, rows.fix_time_us),
+        (Int8s, rows.seq),
+        (Times, rows.received_us),
+        (Float8s, rows.lon),
+        (Float8s, rows.lat),
+        (Float4s, rows.alt_m),
+        (Float4s, rows.speed_mps),
+        (Float4s, rows.course_deg),
+        (Float4s, rows.accuracy_m),
+        (Float4s, rows.battery),
+        (Int2s, rows.quality),
+        (Int8s, rows.h3),
+        (Int8s, rows.content),
+    ]
+    await conn.execute(_INSERT, (Rows(type_oid(conn, "ingest_position"), columns, rows.attrs),))
 
 
 async def delete_positions(conn: Connection, device_id: Ints, fix_time_us: Ints, seq: Ints) -> None:

@@ -1,19 +1,17 @@
 """`device_state` and `checkpoint`: what is known of each device, and where repairs start."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import AsyncConnection
 
-from tracking.fold.state import DeviceState, StateArray, dump_state, take_states
-from tracking.store.arrays import Blobs, Float4s, Float8s, Int2s, Int8s, PgArray, Texts, Times
+from tracking.fold.state import DeviceState, StateArray, as_bytes, dump_state, take_states
+from tracking.store.arrays import Column, Fixed, Float4s, Float8s, Int2s, Int8s, Rows, Times
+from tracking.store.connection import Connection, type_oid
 from tracking.store.eventlog import Device
 from tracking.store.readings import PositionRows
 from tracking.times import EARLIEST_US, from_us
 
-Connection = AsyncConnection[tuple[Any, ...]]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]
 
@@ -34,9 +32,7 @@ UPDATE device_state s SET
     received = s.received + u.received, stored = s.stored + u.stored,
     duplicate = s.duplicate + u.duplicate, conflict = s.conflict + u.conflict,
     late = s.late + u.late
-FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    u(device_id, version, fold, motion, odometer_m, missing_seq, heard_at, received, stored,
-      duplicate, conflict, late)
+FROM unnest(%s::ingest_state[]) u
 WHERE s.device_id = u.device_id AND s.version = u.version
 """
 
@@ -51,11 +47,7 @@ UPDATE device_state s SET
     alt_m = NULLIF(u.alt_m, 'NaN'), speed_mps = NULLIF(u.speed_mps, 'NaN'),
     course_deg = NULLIF(u.course_deg, 'NaN'), accuracy_m = NULLIF(u.accuracy_m, 'NaN'),
     battery = NULLIF(u.battery, 'NaN'), h3 = u.h3, attrs = u.attrs::jsonb
-FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-            %s, %s, %s)
-    u(device_id, version, fold, motion, odometer_m, missing_seq, heard_at, received, stored,
-      duplicate, conflict, late, fix_time, seq, received_at, lon, lat, alt_m, speed_mps,
-      course_deg, accuracy_m, battery, h3, attrs)
+FROM unnest(%s::ingest_state[]) u
 WHERE s.device_id = u.device_id AND s.version = u.version
 """
 
@@ -115,58 +107,46 @@ async def save_states(
 
     False when another writer moved one of them meanwhile: then the transaction must be undone.
     """
-    columns = _Columns(device_id, version, states, counts, heard_us)
+    oid = type_oid(conn, "ingest_state")
+
+    def rows(chosen: Ints, place: list[Column], attrs: list[bytes | None]) -> Rows:
+        known: list[Column] = [
+            (Int8s, device_id[chosen]),
+            (Int8s, version[chosen]),
+            (Fixed, as_bytes(take_states(states, chosen))),
+            (Int2s, states["motion"][chosen]),
+            (Float8s, states["odometer_m"][chosen]),
+            (Int8s, states["seq_missing"][chosen]),
+            (Times, heard_us[chosen]),
+            *[(Int8s, getattr(counts, member.name)[chosen]) for member in fields(counts)],
+        ]
+        return Rows(oid, known + place, attrs)
+
     still = np.setdiff1d(np.arange(len(device_id)), moved, assume_unique=True)
     written = 0
     if len(still):
-        written += (await conn.execute(_UPDATE, columns.of(still))).rowcount
+        nowhere = [(kind, np.zeros(len(still), np.int64)) for kind, _ in _place(latest)]
+        stay = rows(still, nowhere, [None] * len(still))
+        written += (await conn.execute(_UPDATE, (stay,))).rowcount
     if len(moved):
-        parameters = columns.of(moved) + _place(latest)
-        written += (await conn.execute(_MOVE, parameters)).rowcount
+        move = rows(moved, _place(latest), latest.attrs)
+        written += (await conn.execute(_MOVE, (move,))).rowcount
     return written == len(device_id)
 
 
-@dataclass(slots=True)
-class _Columns:
-    device_id: Ints
-    version: Ints
-    states: StateArray
-    counts: Counts
-    heard_us: Ints
-
-    def of(self, rows: Ints) -> list[PgArray]:
-        states, counts = take_states(self.states, rows), self.counts
-        whole, size = states.tobytes(), states.dtype.itemsize
-        return [
-            Int8s(self.device_id[rows]),
-            Int8s(self.version[rows]),
-            Blobs([whole[i : i + size] for i in range(0, len(whole), size)]),
-            Int2s(states["motion"]),
-            Float8s(states["odometer_m"]),
-            Int8s(states["seq_missing"]),
-            Times(self.heard_us[rows]),
-            Int8s(counts.received[rows]),
-            Int8s(counts.stored[rows]),
-            Int8s(counts.duplicate[rows]),
-            Int8s(counts.conflict[rows]),
-            Int8s(counts.late[rows]),
-        ]
-
-
-def _place(latest: PositionRows) -> list[PgArray]:
+def _place(latest: PositionRows) -> list[Column]:
     return [
-        Times(latest.fix_time_us),
-        Int8s(latest.seq),
-        Times(latest.received_us),
-        Float8s(latest.lon),
-        Float8s(latest.lat),
-        Float4s(latest.alt_m),
-        Float4s(latest.speed_mps),
-        Float4s(latest.course_deg),
-        Float4s(latest.accuracy_m),
-        Float4s(latest.battery),
-        Int8s(latest.h3),
-        Texts(latest.attrs),
+        (Times, latest.fix_time_us),
+        (Int8s, latest.seq),
+        (Times, latest.received_us),
+        (Float8s, latest.lon),
+        (Float8s, latest.lat),
+        (Float4s, latest.alt_m),
+        (Float4s, latest.speed_mps),
+        (Float4s, latest.course_deg),
+        (Float4s, latest.accuracy_m),
+        (Float4s, latest.battery),
+        (Int8s, latest.h3),
     ]
 
 
