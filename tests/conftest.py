@@ -1,6 +1,7 @@
 """Fixtures: real servers once per run, a fresh migrated database per test."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.services import Mosquitto, Postgres, Valkey
 from tracking.store.migrate import migrate
+
+# A shell's background job is started with SIGINT ignored, and so would be every process the tests
+# start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A developer's own settings must not decide a test.
 for _name in list(os.environ):

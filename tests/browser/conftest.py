@@ -79,7 +79,7 @@ def built_map() -> Path:
     return DIST
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """Debian's chromium; playwright downloads none."""
     path = os.environ.get("WAYMARK_TEST_CHROMIUM") or shutil.which("chromium")
