@@ -5,11 +5,6 @@ from collections import deque
 
 from ingest.mqtt import Message
 
-# This many waiting while the last batch was stored means tens of thousands a second. Then a
-# larger batch is worth a wait: its devices' states are written once for more of their readings.
-_BUSY = 4_000
-_BUSY_WAIT_S = 0.3
-
 
 class Inbox:
     """What was received and not yet taken. Its size is bounded by the session's window.
@@ -46,9 +41,8 @@ class Inbox:
         Empty when nothing arrives for `wait_s`.
 
         While a batch is being stored the next one ages, so under load there is no wait and
-        batches grow by themselves; under very high load they are left to grow a little more. It
-        never waits for good: a broker whose own window is smaller than a batch would wait for us
-        in turn.
+        batches grow by themselves. It never waits for a full batch: a broker whose own window
+        is smaller than a batch would wait for us in turn.
         """
         try:
             async with asyncio.timeout(wait_s):
@@ -57,8 +51,6 @@ class Inbox:
             return []
         now_s = asyncio.get_running_loop().time()
         left_s = self._first_at_s + self._batch_age_s - now_s
-        if len(self._waiting) >= _BUSY:
-            left_s = _BUSY_WAIT_S
         if left_s > 0 and len(self._waiting) < self._batch_max:
             try:
                 async with asyncio.timeout(left_s):
