@@ -64,6 +64,14 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def own_server(postgres_server: Postgres, database_url: str) -> Postgres:
+    """The server of `database_url`, for a test that stops it; skips where it is not ours."""
+    if str(postgres_server.folder) not in database_url:
+        pytest.skip("the server of WAYMARK_TEST_TIMESCALE_URL is not the tests' to stop")
+    return postgres_server
+
+
+@pytest.fixture
 def empty_database_url(postgres_server: Postgres) -> Iterator[str]:
     """A fresh database without any migration."""
     name = f"wm_empty_{uuid.uuid4().hex[:12]}"

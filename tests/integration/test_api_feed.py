@@ -427,17 +427,17 @@ class TestRedisAway:
 
 class TestDatabaseAway:
     async def test_a_new_client_is_sent_away_and_an_old_one_misses_nothing(
-        self, postgres_server: Postgres, site: Site, database_url: str
+        self, own_server: Postgres, site: Site, database_url: str
     ) -> None:
         async with feed_client(site) as client:
             await client.subscribe()
-            postgres_server.stop()
+            own_server.stop()
             try:
                 site.key = "wmk_" + "y" * 43
                 async with feed_client(site) as stranger:
                     assert await close_code(stranger) == session.TRY_AGAIN_LATER
             finally:
-                postgres_server.start()
+                own_server.start()
             with Rows(database_url) as again:
                 again.event("t1")
             assert await client.events(1) == [1]

@@ -543,16 +543,16 @@ class TestOutages:
             assert_problem(await site.get("/v1/devices"), 503)
 
     async def test_a_restart_of_the_database_goes_unnoticed_and_an_outage_ends_by_itself(
-        self, postgres_server: Postgres, site: Site
+        self, own_server: Postgres, site: Site
     ) -> None:
         assert (await site.get("/v1/devices")).status_code == 200
-        postgres_server.restart()
+        own_server.restart()
         assert (await site.get("/v1/devices")).status_code == 200
-        postgres_server.stop()
+        own_server.stop()
         try:
             assert_problem(await site.get("/v1/devices"), 503)
         finally:
-            postgres_server.start()
+            own_server.start()
         assert (await site.get("/v1/devices")).status_code == 200
 
     async def test_a_taken_port_is_one_clear_sentence(self, site: Site) -> None:
