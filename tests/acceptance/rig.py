@@ -119,25 +119,26 @@ class World:
 
     def settle(self, manifest: "Manifest", timeout_s: float) -> None:
         """Wait until everything the manifest promises is stored and repaired."""
+        expected = (
+            len(manifest.positions),
+            len(manifest.measurements),
+            len(manifest.tags),
+            len(manifest.refused),
+            0,
+        )
         wait_until(
             lambda: (
-                self.rows("SELECT count(*) FROM position") >= [(len(manifest.positions),)]
-                and self.rows("SELECT count(*) FROM repair") == [(0,)]
-                and self._idle()
+                self.rows(
+                    "SELECT (SELECT count(*) FROM position), (SELECT count(*) FROM measurement), "
+                    "(SELECT count(*) FROM tag_read), "
+                    "(SELECT count(DISTINCT sha256(payload)) FROM dead_letter), "
+                    "(SELECT count(*) FROM repair)"
+                )
+                == [expected]
             ),
-            "all published readings are stored and repaired",
+            f"{expected} positions, measurements, tags, refused messages and repairs",
             timeout_s,
         )
-
-    def _idle(self) -> bool:
-        query = "SELECT sum(received) FROM device_state"
-        before = self.rows(query)
-        wait_until(lambda: self.rows("SELECT 1"), "the database answers")
-        wait_until(lambda: True, "")
-        import time  # noqa: PLC0415
-
-        time.sleep(1.0)
-        return before == self.rows(query) != []
 
 
 @dataclass
