@@ -1,14 +1,11 @@
 """Online, offline and silent: facts of our clock, not of the device's."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from psycopg import AsyncConnection
-
+from tracking.store.connection import Connection
 from tracking.store.eventlog import Device, Occurrence
 from tracking.times import from_us, iso, to_us
-
-Connection = AsyncConnection[tuple[Any, ...]]
 
 
 class Report(NamedTuple):

@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from psycopg import AsyncConnection
 
-Connection = AsyncConnection[tuple[Any, ...]]
+from tracking.store.connection import Connection
 
 # A page of a thousand whole payloads could be a gigabyte; one letter at a time is told in full.
 _PREVIEW_BYTES = 1_024

@@ -4,11 +4,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 
 from tracking.feed import PositionUpdate, position_update
-
-Connection = AsyncConnection[tuple[Any, ...]]
+from tracking.store.connection import Connection
 
 # As `device_state.motion` counts them.
 MOTIONS = ("unknown", "stopped", "moving")

@@ -6,14 +6,12 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 import msgspec
-from psycopg import AsyncConnection
 
 from tracking.feed import EventRecord
 from tracking.fold import Fact
 from tracking.store.arrays import Bools, Int4s, Int8s, Texts, Times, Uuids, texts
+from tracking.store.connection import Connection
 from tracking.times import EARLIEST_US, from_us, iso, to_us
-
-Connection = AsyncConnection[tuple[Any, ...]]
 
 # The root of every event id.
 _NAMESPACE = UUID("6d1c1f5e-7c0a-5d0e-9a55-77617961726b")

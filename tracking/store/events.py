@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 
 from tracking.feed import EventRecord
+from tracking.store.connection import Connection
 from tracking.times import to_us
 
-Connection = AsyncConnection[tuple[Any, ...]]
 Order = Literal["asc", "desc"]
 
 

@@ -1,11 +1,8 @@
 """Reading the ledger: what became of everything each device sent."""
 
-from typing import Any
-
 import msgspec
-from psycopg import AsyncConnection
 
-Connection = AsyncConnection[tuple[Any, ...]]
+from tracking.store.connection import Connection
 
 
 class LedgerRow(msgspec.Struct, frozen=True):

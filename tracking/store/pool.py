@@ -2,17 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from tracking.errors import SchemaOutdated, SettingsError, StoreUnavailable
+from tracking.store.connection import Connection
 from tracking.store.migrate import check
 
-Connection = AsyncConnection[tuple[Any, ...]]
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -1,14 +1,13 @@
 """Reading the history of positions."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 
 from tracking.feed import PositionUpdate, position_update
 from tracking.quality import Quality
-
-Connection = AsyncConnection[tuple[Any, ...]]
+from tracking.store.connection import Connection
 
 
 class PositionKey(NamedTuple):

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg import AsyncConnection
-
 from tracking.store.arrays import Int4s, texts
-
-Connection = AsyncConnection[tuple[Any, ...]]
+from tracking.store.connection import Connection
 
 
 async def tenant_ids(conn: Connection) -> dict[str, int]:

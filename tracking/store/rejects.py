@@ -3,17 +3,14 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import psycopg
-from psycopg import AsyncConnection
 
 from tracking.quality import Reject
-from tracking.store.connection import translated
+from tracking.store.connection import Connection, translated
 from tracking.times import from_us
-
-Connection = AsyncConnection[tuple[Any, ...]]
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -1,17 +1,15 @@
 """The repair queue and the checkpoints: where history changed, and where to start again."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import AsyncConnection
 
 from tracking.fold.state import NEVER
 from tracking.store.arrays import Blobs, Int4s, Int8s, Times
+from tracking.store.connection import Connection
 from tracking.times import EARLIEST_US, from_us, to_us
 
-Connection = AsyncConnection[tuple[Any, ...]]
 Ints = NDArray[np.int64]
 
 _QUEUE = """

@@ -1,11 +1,10 @@
 """Upkeep of the time series: partitions made and filled, old data compressed and dropped."""
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 
-Connection = AsyncConnection[tuple[Any, ...]]
+from tracking.store.connection import Connection
 
 SERIES = ("position", "measurement", "tag_read")
 
