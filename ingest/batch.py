@@ -56,10 +56,11 @@ class Batch:
             positions = _keep(positions, fleet.slots(positions.key_id) >= 0)
             measurements = _keep(measurements, fleet.slots(measurements.key_id) >= 0)
             tags = _keep(tags, fleet.slots(tags.key_id) >= 0)
-        statuses = [s for s in readings.statuses if fleet.slots(np.array([s.key_id]))[0] >= 0]
+        status_slots = fleet.slots(np.array([s.key_id for s in readings.statuses], np.int64))
+        known = status_slots >= 0
+        statuses = [readings.statuses[row] for row in np.flatnonzero(known).tolist()]
         parts: list[Positions | Measurements | TagReads] = [positions, measurements, tags]
-        status_slots = fleet.slots(np.array([s.key_id for s in statuses], np.int64))
-        slot = np.concatenate([*(fleet.slots(part.key_id) for part in parts), status_slots])
+        slot = np.concatenate([*(fleet.slots(part.key_id) for part in parts), status_slots[known]])
         heard = np.concatenate(
             [*(part.received_us for part in parts), [s.received_us for s in statuses]]
         ).astype(np.int64)
