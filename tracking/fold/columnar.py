@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geofence.geodesy import Floats, chords_m, ecef
 from tracking.fold import fold_one
 from tracking.fold.model import Fact, Fix, Rules
 from tracking.fold.state import (
@@ -22,7 +23,6 @@ from tracking.fold.state import (
     take_states,
     unpack_state,
 )
-from tracking.geodesy import Floats, chords_m, ecef
 from tracking.quality import Quality
 
 Ints = NDArray[np.int64]
@@ -38,7 +38,7 @@ class FixColumns:
     """Fixes as columns of equal length, sorted by (device, time, seq).
 
     `device` indexes the state array. `quality` is what each fix deserves by itself. Missing
-    speed and accuracy are NaN. x, y, z as `tracking.geodesy.ecef`.
+    speed and accuracy are NaN. x, y, z as `geofence.geodesy.ecef`.
     """
 
     device: Ints

@@ -10,7 +10,7 @@ class Fix(NamedTuple):
     """One stored fix, as the fold sees it.
 
     `quality` is what the fix deserves by itself; the fold may lower an OK. `speed_mps` and
-    `accuracy_m` are NaN where the device gave none. x, y, z: see `tracking.geodesy.ecef`.
+    `accuracy_m` are NaN where the device gave none. x, y, z: see `geofence.geodesy.ecef`.
     """
 
     time_us: int

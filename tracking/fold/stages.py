@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
 
+from geofence.geodesy import chord_m
 from tracking.fold.model import Fact, Fix, Rules
 from tracking.fold.state import DeviceState, Motion
-from tracking.geodesy import chord_m
 from tracking.quality import Quality
 from tracking.times import iso
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geofence.geodesy import ecef
 from tracking.fold import DeviceState, Fact, Fix, Rules, fold
 from tracking.fold.state import Motion, dump_state, load_record, unpack_state
-from tracking.geodesy import ecef
 from tracking.quality import Quality
 
 RULES = Rules()
