@@ -3,9 +3,15 @@
 One machine per device and free fence, or per device and layer of fences that share borders. It
 sees a fix as: where the fix is (`target`), and how far that is beyond the border of where the
 machine has the device (`away_m`). Fixes come in event time; nothing else is known.
+
+Fixes beyond the border form a *run*. A run becomes a change when a fix lies deeper than the
+*buffer*, or when the run has lasted and was, on the mean, not shallow. Quick returns widen the
+buffer; being far from the border narrows it again, time does not: a vehicle parked on a border is
+still parked there an hour later. What the defaults cost is in docs/geofences.md.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 OUTSIDE = 0
@@ -20,13 +26,14 @@ class Presence:
     machine: int = 0  # the number of the free fence; of a layer, a negative number
     zone: int = OUTSIDE  # the number of the fence the device is in
     since_us: int = 0  # when it entered `zone`; of no meaning outside
-    changed_us: int = 0  # the fix that confirmed the last change
-    widened: int = 0
+    changed_us: int = 0  # the fix that confirmed the last change; 0 before any
+    widened: int = 0  # how often the buffer is doubled
     run_us: int = 0  # the first fix of the run of fixes beyond the border; 0 without one
     run_n: int = 0
     run_sum_m: float = 0.0
     run_lon: float = 0.0
     run_lat: float = 0.0
+    beyond_n: int = 0  # the last fixes of the run in a row that lay beyond the buffer
 
 
 class Seen(NamedTuple):
@@ -51,3 +58,214 @@ class Change(NamedTuple):
     lon: float
     lat: float
     away_m: float  # how far beyond the border the confirming fix was
+
+
+class Verdict(StrEnum):
+    """What a fix did: nothing, or it confirmed a change by its depth or by the run's length."""
+
+    NONE = "none"
+    FAST = "fast"
+    SLOW = "slow"
+
+
+class Glance(NamedTuple):
+    """One fix as the machine judged it: the numbers behind "why" and "why not"."""
+
+    time_us: int
+    away_m: float
+    buffer_m: float  # a fix this far beyond the border would have been believed
+    widened: int
+    run_n: int  # fixes in the run, this one included; 0 on the machine's own side
+    mean_m: float  # their mean depth
+    verdict: Verdict
+
+
+class Profile(StrEnum):
+    """What kind of ground a fence is."""
+
+    ZONE = "zone"  # large, or one of a layer: a shallow passage along its border is no visit
+    POI = "poi"  # a depot, a customer: small enough that even a shallow stay is a visit
+
+
+# Up to this inradius a free fence is a POI. Circles of 100 and 150 m were tested as such.
+_POI_INRADIUS_M = 150.0
+# Beyond the border by this much, on either side, quick returns are forgotten.
+_FAR_M = 100.0
+_FAR_ACCURACIES = 4.0
+# A widened buffer ends here: visits 50 m deep are never lost to it where accuracy is good.
+_BUFFER_MAX_M = 80.0
+_BUFFER_MAX_ACCURACIES = 3.0
+_WIDENED_MAX = 3
+# A return within this time of the last change is a quick one.
+_QUICK_US = 600_000_000
+# The slow way: a run of this many fixes and this long, doubled with the buffer, and on the mean a
+# third of the buffer deep. Without the depth a border walk of 10 m noise gives 10 times as many.
+_SLOW_FIXES = 3
+_SLOW_US = 120_000_000
+_SLOW_DEPTH = 1.0 / 3.0
+# A zone's buffer in metres and in accuracies by the time between fixes; linear in between. At 60 s
+# and more every metre costs deep visits that hold one or two fixes.
+_ZONE_BUFFERS = ((30.0, 20.0, 1.0), (60.0, 10.0, 1.0), (120.0, 5.0, 0.0))
+_POI_BUFFERS = ((90.0, 5.0, 0.5), (120.0, 5.0, 0.0))
+# Below this interval a zone asks for two fixes beyond the buffer: one may be a spike.
+_TWO_FIXES_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """How calm one fence is. None: as its profile, the sampling and the accuracy have it."""
+
+    profile: Profile = Profile.ZONE
+    enter_m: float | None = None
+    exit_m: float | None = None
+    min_fixes: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        inradius_m: float,
+        layer: bool,
+        enter_m: float | None = None,
+        exit_m: float | None = None,
+        min_fixes: int | None = None,
+    ) -> "Calm":
+        """The parameters of a fence of that size, free or in a layer, with what its owner set."""
+        poi = not layer and inradius_m <= _POI_INRADIUS_M
+        return cls(Profile.POI if poi else Profile.ZONE, enter_m, exit_m, min_fixes)
+
+    def fixes(self, interval_s: float) -> int:
+        """How many fixes in a row must lie beyond the buffer."""
+        if self.min_fixes is not None:
+            return self.min_fixes
+        return 2 if self.profile is Profile.ZONE and 0.0 < interval_s <= _TWO_FIXES_S else 1
+
+    def buffer_m(self, presence: Presence, seen: Seen) -> float:
+        """How far beyond the border a fix must lie to be believed."""
+        entering = presence.zone == OUTSIDE
+        accuracy_m = max(0.0, seen.accuracy_m)  # in this order NaN loses
+        own_m = self.enter_m if entering else self.exit_m
+        base_m = self._base_m(seen.interval_s, accuracy_m) if own_m is None else own_m
+        top_m = max(_BUFFER_MAX_M, _BUFFER_MAX_ACCURACIES * accuracy_m)
+        if entering:
+            # A small fence must stay enterable; leaving is possible at any distance.
+            top_m = min(top_m, 0.5 * seen.inradius_m)
+        if own_m is not None:
+            top_m = max(top_m, own_m)
+        wide_m = base_m * (1 << presence.widened)
+        return min(top_m, wide_m)
+
+    def _base_m(self, interval_s: float, accuracy_m: float) -> float:
+        ladder = _ZONE_BUFFERS if self.profile is Profile.ZONE else _POI_BUFFERS
+        below_s, metres, accuracies = ladder[0]
+        if interval_s > below_s:
+            for above_s, next_metres, next_accuracies in ladder[1:]:
+                if interval_s < above_s:
+                    part = (interval_s - below_s) / (above_s - below_s)
+                    metres += part * (next_metres - metres)
+                    accuracies += part * (next_accuracies - accuracies)
+                    break
+                below_s, metres, accuracies = above_s, next_metres, next_accuracies
+        by_accuracy_m = accuracies * accuracy_m
+        return max(by_accuracy_m, metres)
+
+
+def observe(
+    presence: Presence, seen: Seen, calm: Calm, trace: list[Glance] | None = None
+) -> Change | None:
+    """Show one fix to the machine; return the change it confirmed.
+
+    Fixes must come in order. `calm` is that of the machine's zone, of `target` when outside. A
+    settled presence is not changed by a fix in its own zone, bit for bit.
+    """
+    away_m = seen.away_m
+    if seen.target == presence.zone or away_m <= 0.0:
+        if presence.run_n:
+            _end_run(presence)
+        if presence.widened and -away_m > _far_m(seen.accuracy_m):
+            presence.widened = 0
+        if trace is not None:
+            buffer_m = calm.buffer_m(presence, seen)
+            trace.append(
+                Glance(seen.time_us, away_m, buffer_m, presence.widened, 0, 0.0, Verdict.NONE)
+            )
+        return None
+    buffer_m = calm.buffer_m(presence, seen)
+    if presence.run_n == 0:
+        presence.run_us, presence.run_lon, presence.run_lat = seen.time_us, seen.lon, seen.lat
+    presence.run_n += 1
+    presence.run_sum_m += away_m
+    presence.beyond_n = presence.beyond_n + 1 if away_m > buffer_m else 0
+    verdict = _judge(presence, seen, calm, buffer_m)
+    if trace is not None:
+        mean_m = presence.run_sum_m / presence.run_n
+        trace.append(
+            Glance(
+                seen.time_us, away_m, buffer_m, presence.widened, presence.run_n, mean_m, verdict
+            )
+        )
+    return None if verdict is Verdict.NONE else _change(presence, seen)
+
+
+def settled(presence: Presence) -> bool:
+    """Whether a fix in the presence's own zone leaves it as it is, to the bit."""
+    return presence.run_n == 0 and presence.widened == 0
+
+
+def forgotten(presence: Presence, now_us: int) -> bool:
+    """Whether no fix at `now_us` or later can tell this presence from a fresh one."""
+    return (
+        presence.zone == OUTSIDE
+        and presence.run_n == 0
+        and presence.widened == 0
+        and not _quick(presence, now_us)
+    )
+
+
+def _judge(presence: Presence, seen: Seen, calm: Calm, buffer_m: float) -> Verdict:
+    fixes = calm.fixes(seen.interval_s)
+    if presence.beyond_n >= fixes:
+        return Verdict.FAST
+    run_n = presence.run_n
+    if (
+        run_n >= _SLOW_FIXES
+        and run_n >= fixes
+        and seen.time_us - presence.run_us >= _SLOW_US << presence.widened
+        and presence.run_sum_m >= _SLOW_DEPTH * buffer_m * run_n
+    ):
+        return Verdict.SLOW
+    return Verdict.NONE
+
+
+def _change(presence: Presence, seen: Seen) -> Change:
+    change = Change(
+        presence.zone,
+        seen.target,
+        presence.run_us,
+        presence.run_lon,
+        presence.run_lat,
+        seen.away_m,
+    )
+    if presence.widened < _WIDENED_MAX and (presence.widened or _quick(presence, presence.run_us)):
+        presence.widened += 1
+    if seen.away_m > _far_m(seen.accuracy_m):
+        presence.widened = 0
+    presence.zone = seen.target
+    presence.since_us = presence.run_us
+    presence.changed_us = seen.time_us
+    _end_run(presence)
+    return change
+
+
+def _end_run(presence: Presence) -> None:
+    presence.run_us = presence.run_n = presence.beyond_n = 0
+    presence.run_sum_m = presence.run_lon = presence.run_lat = 0.0
+
+
+def _quick(presence: Presence, time_us: int) -> bool:
+    return presence.changed_us != 0 and time_us - presence.changed_us <= _QUICK_US
+
+
+def _far_m(accuracy_m: float) -> float:
+    far_m = _FAR_ACCURACIES * accuracy_m
+    return max(_FAR_M, far_m)  # in this order NaN loses
