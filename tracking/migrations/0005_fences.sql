@@ -14,6 +14,7 @@ CREATE TABLE fence (
     -- The public name: chosen by the caller or generated. Part of the ids of the fence's events.
     id         text NOT NULL CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$'),
     version    integer NOT NULL,     -- the latest
+    since      timestamptz NOT NULL, -- device time: where its first version starts
     created_at timestamptz NOT NULL DEFAULT now(),
     deleted_at timestamptz,          -- soft: its versions stay
     UNIQUE (tenant_id, id)
@@ -29,10 +30,13 @@ CREATE TABLE fence_version (
     valid_to     timestamptz,
     recorded_at  timestamptz NOT NULL DEFAULT now(),
     recorded_by  text,                -- the name of the API key
+    revised_at   timestamptz NOT NULL DEFAULT now(), -- when this row was last written
+    digest       bytea NOT NULL,      -- of all that makes an edit an edit
     name         text NOT NULL,
     shape        jsonb NOT NULL,      -- as given: GeoJSON with its options of shape
     options      jsonb NOT NULL,      -- tracking.fences.FenceOptions
     attrs        jsonb NOT NULL DEFAULT '{}',
+    notes        text[] NOT NULL DEFAULT '{}', -- what was repaired in the shape, and where
     -- The normal form the engine compiles: kind, well-known binary, metres.
     kind         text NOT NULL CHECK (kind IN ('polygon', 'circle', 'corridor', 'cells')),
     geometry     bytea NOT NULL,
@@ -56,3 +60,32 @@ ALTER TABLE checkpoint ADD COLUMN presences bytea;
 -- What besides tenant, subject, type and time is part of an event's id: the fence or the rule.
 ALTER TABLE event ADD COLUMN rule text;
 CREATE INDEX event_rule ON event (tenant_id, rule, time) WHERE rule IS NOT NULL;
+
+-- `ingest_state` of migration 0004, and what lies around the device.
+CREATE TYPE ingest_state_2 AS (
+    device_id   bigint,
+    version     bigint,
+    fold        bytea,
+    motion      smallint,
+    odometer_m  double precision,
+    missing_seq bigint,
+    heard_at    timestamptz,
+    received    bigint,
+    stored      bigint,
+    duplicate   bigint,
+    conflict    bigint,
+    late        bigint,
+    fix_time    timestamptz,
+    seq         bigint,
+    received_at timestamptz,
+    lon         double precision,
+    lat         double precision,
+    alt_m       real, -- NaN where missing, as the next four
+    speed_mps   real,
+    course_deg  real,
+    accuracy_m  real,
+    battery     real,
+    h3          bigint,
+    attrs       text,
+    presences   bytea
+);
