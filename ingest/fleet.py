@@ -45,6 +45,7 @@ class Fleet:
         self.tenant_id: Ints = np.empty(0, np.int64)
         self.version: Ints = np.empty(0, np.int64)
         self.states: StateArray = initial_states(0)
+        self.presences: list[bytes | None] = []
         self._slot_of: Ints = np.empty(0, np.int64)
         self._ask_again_s = 0.0
 
@@ -92,6 +93,7 @@ class Fleet:
         self.device_id = np.append(self.device_id, [row[1] for row in rows]).astype(np.int64)
         self.version = np.append(self.version, [_UNREAD] * len(rows)).astype(np.int64)
         self.states = np.append(self.states, initial_states(len(rows)))
+        self.presences += [None] * len(rows)
 
     def device(self, slot: int) -> Device:
         """The device of a slot, as events name it."""
@@ -99,23 +101,28 @@ class Fleet:
         return Device(tenant, int(self.tenant_id[slot]), name, int(self.device_id[slot]))
 
     def take(
-        self, slots: Ints, device_id: Ints, moved: list[tuple[int, int, bytes | None]]
+        self,
+        slots: Ints,
+        device_id: Ints,
+        moved: list[tuple[int, int, bytes | None, bytes | None]],
     ) -> Ints:
-        """Take over states another writer moved: (device_id, version, fold) of some of `slots`.
+        """Take over states another writer moved: (device_id, version, fold, presences) of some of
+        `slots`.
 
         Returns the slots whose stored state this code cannot read: they start from nothing, and
         the caller must have them rebuilt from the readings.
-        """
+        """  # noqa: D205 -- one contract
         unreadable: list[int] = []
         if not moved:
             return np.array(unreadable, np.int64)
         slot_of = dict(zip(device_id.tolist(), slots.tolist(), strict=True))
-        for id_, version, fold in moved:
+        for id_, version, fold, presences in moved:
             slot = slot_of[id_]
             record = load_record(fold)
             if record is None and fold is not None:
                 unreadable.append(slot)
             self.states[slot] = initial_states(1)[0] if record is None else record[0]
+            self.presences[slot] = None if record is None else presences
             self.version[slot] = version
         return np.array(unreadable, np.int64)
 

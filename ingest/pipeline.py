@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ingest.batch import Batch
 from ingest.decode import Decoder
+from ingest.fences import Fences
 from ingest.fleet import Fleet
 from ingest.mqtt import Message
 from ingest.plan import Plan, first_per_device, last_per_device, make_plan, unproven
@@ -25,7 +26,7 @@ from ingest.sensors import store_sensors
 from ingest.sift import Limits, Sifted
 from tracking.errors import StoreUnavailable
 from tracking.feed import EventRecord
-from tracking.fold.columnar import DeviceFact, FixColumns, fold_batch
+from tracking.fold.columnar import DeviceFact, Devices, FixColumns, fold_batch
 from tracking.fold.model import Rules
 from tracking.fold.state import StateArray, put_states, take_states
 from tracking.quality import Quality
@@ -39,7 +40,7 @@ from tracking.store.readings import (
     insert_positions,
 )
 from tracking.store.rejects import bury, count_reasons
-from tracking.store.repairs import queue_repairs, save_checkpoints
+from tracking.store.repairs import Checkpoint, queue_repairs, save_checkpoints
 from tracking.store.states import Counts, lock_states, save_states
 from tracking.times import EARLIEST_US
 
@@ -87,6 +88,7 @@ class _Work:
     device_id: Ints  # of each device touched, as the next
     tenant_id: Ints
     states: StateArray
+    presences: list[bytes | None]
     rebuild: Ints  # devices whose stored state this code cannot read
     counts: Counts
     plan: Plan
@@ -99,10 +101,13 @@ class _MovedElsewhere(Exception):  # noqa: N818 -- a condition
 class Pipeline:
     """Stores batches over one connection. One per worker; one batch at a time."""
 
-    def __init__(self, decoder: Decoder, fleet: Fleet, policy: Policy) -> None:
+    def __init__(
+        self, decoder: Decoder, fleet: Fleet, policy: Policy, fences: Fences | None = None
+    ) -> None:
         self._decoder = decoder
         self._fleet = fleet
         self._policy = policy
+        self._fences = Fences() if fences is None else fences
         # Set while the outcome of a transaction is unknown: no key is taken for new unasked.
         self._doubtful = False
         # Until then another writer is expected to move our devices.
@@ -122,6 +127,7 @@ class Pipeline:
                 batch = Batch.of(
                     messages, readings, self._decoder, self._fleet, self._policy.limits
                 )
+                await self._fences.meet(conn, self._fleet, batch.slots)
                 work, committed = await self._commit(conn, batch)
         except _MovedElsewhere:
             # Its row was locked, so it is not there any more: somebody deleted the device.
@@ -132,6 +138,8 @@ class Pipeline:
             self._doubtful = True
             raise
         put_states(self._fleet.states, batch.slots, work.states)
+        for slot, presences in zip(batch.slots.tolist(), work.presences, strict=True):
+            self._fleet.presences[slot] = presences
         self._fleet.version[batch.slots] += 1
         self._doubtful = False
         return committed
@@ -170,6 +178,7 @@ class Pipeline:
             device_id=work.device_id,
             version=self._fleet.version[work.batch.slots],
             states=work.states,
+            presences=work.presences,
             counts=work.counts,
             heard_us=work.batch.heard_us,
             moved=moved,
@@ -177,7 +186,7 @@ class Pipeline:
         ):
             raise _MovedElsewhere
         await self._write_positions(conn, work, rows)
-        repairs = await self._queue_repairs(conn, work)
+        repairs = await self._queue_repairs(conn, work, facts)
         await save_checkpoints(conn, checkpoints)
         await bury(conn, work.batch.letters)
         await count_reasons(conn, work.batch.reasons + self._flaws(work))
@@ -221,9 +230,17 @@ class Pipeline:
             (counts.late, plan.late),
         ):
             np.add.at(column, sifted.slot[rows], 1)
-        rebuild = np.flatnonzero(np.isin(batch.slots, unreadable))
-        tenant_id = fleet.tenant_id[batch.slots]
-        return _Work(batch, sifted, device_id, tenant_id, states, rebuild, counts, plan)
+        return _Work(
+            batch=batch,
+            sifted=sifted,
+            device_id=device_id,
+            tenant_id=fleet.tenant_id[batch.slots],
+            states=states,
+            presences=[fleet.presences[slot] for slot in batch.slots.tolist()],
+            rebuild=np.flatnonzero(np.isin(batch.slots, unreadable)),
+            counts=counts,
+            plan=plan,
+        )
 
     def _fold(self, work: _Work) -> list[DeviceFact]:
         """Fold what is ahead, in place, and write the qualities the fold decided."""
@@ -241,7 +258,11 @@ class Pipeline:
             speed_mps=positions.speed_mps[source],
             accuracy_m=positions.accuracy_m[source],
         )
-        sifted.quality[rows], facts = fold_batch(work.states, columns, self._policy.rules)
+        devices = Devices(work.states, work.presences)
+        devices.scene = self._fences.scene(
+            columns, devices, work.batch.slots, work.tenant_id, self._fleet
+        )
+        sifted.quality[rows], facts = fold_batch(devices, columns, self._policy.rules)
         return facts
 
     @staticmethod
@@ -254,15 +275,24 @@ class Pipeline:
         if len(rows.device_id):
             await insert_positions(conn, rows)
 
-    @staticmethod
-    async def _queue_repairs(conn: Connection, work: _Work) -> int:
+    async def _queue_repairs(self, conn: Connection, work: _Work, facts: list[DeviceFact]) -> int:
         sifted, rows = work.sifted, work.plan.repaired
         first = rows[first_per_device(sifted.slot[rows])]
+        # Left a fence before it was deleted: that it was left by being deleted is to be retracted.
+        left = [
+            (device, fact)
+            for device, fact in facts
+            if self._fences.was_closed(int(work.tenant_id[device]), fact)
+        ]
         start = np.full(len(work.rebuild), EARLIEST_US)
-        device = np.concatenate([sifted.slot[first], work.rebuild])
-        time_us = np.concatenate([sifted.time_us[first], start])
-        seq = np.concatenate([sifted.seq[first], start])
-        # A device that is rebuilt from the start needs no second request.
+        device = np.concatenate(
+            [np.array([d for d, _ in left], np.int64), sifted.slot[first], work.rebuild]
+        )
+        time_us = np.concatenate(
+            [np.array([f.time_us for _, f in left], np.int64), sifted.time_us[first], start]
+        )
+        seq = np.concatenate([np.full(len(left), EARLIEST_US), sifted.seq[first], start])
+        # Of several requests the earliest counts, and a rebuild from the start is the earliest.
         device, kept = np.unique(device[::-1], return_index=True)
         kept = len(time_us) - 1 - kept
         await queue_repairs(
@@ -297,20 +327,22 @@ class Pipeline:
         ]
 
 
-def _due_checkpoints(work: _Work) -> list[tuple[int, int, int, bytes]]:
+def _due_checkpoints(work: _Work) -> list[tuple[int, Checkpoint]]:
     """States of devices that have gone long without a checkpoint; their count starts anew."""
     due = np.flatnonzero(work.states["since_checkpoint"] >= CHECKPOINT_EVERY)
     work.states["since_checkpoint"][due] = 0
     states = take_states(work.states, due)
-    return list(
-        zip(
+    return [
+        (device_id, Checkpoint(head_us, head_seq, state.tobytes(), work.presences[device]))
+        for device, device_id, head_us, head_seq, state in zip(
+            due.tolist(),
             work.device_id[due].tolist(),
             states["head_us"].tolist(),
             states["head_seq"].tolist(),
-            [state.tobytes() for state in states],
+            states,
             strict=True,
         )
-    )
+    ]
 
 
 def _stored_rows(work: _Work) -> PositionRows:

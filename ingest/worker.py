@@ -1,7 +1,8 @@
 """The ingest process: one MQTT session, one pipeline, one repairer.
 
 Tasks, all owned by `Worker.run`: `session` (ends on stop, after its drain), `store` (takes
-batches, stores, publishes, acknowledges; ends when cancelled) and `repair` (likewise). A failure
+batches, stores, publishes, acknowledges; ends when cancelled), `repair`, `fences` (follows edits)
+and `notices` (hears of them early), which end likewise. A failure
 of the database only ever delays them; any other exception ends the process, which the supervisor
 restarts: nothing unacknowledged is lost by that.
 """
@@ -10,23 +11,26 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 from ingest.announce import announcements, event_announcements
 from ingest.decode import Decoder
+from ingest.fences import Fences
 from ingest.fleet import Fleet
 from ingest.inbox import Inbox
 from ingest.metrics import Metrics
 from ingest.mqtt import Message, Session, session_options
 from ingest.persistence import Store
 from ingest.pipeline import CHECKPOINT_EVERY, Pipeline, Policy
-from ingest.repair import repair_device
+from ingest.repair import FencesBehind, repair_device
 from ingest.sift import Limits
 from ingest.split import Split
 from tracking.errors import SettingsError, StoreRefused
-from tracking.feed import Publisher
+from tracking.feed import NOTICES, Delivery, Publisher, Subscriber
 from tracking.fold import Rules
 from tracking.quality import Reject
 from tracking.settings import Settings
+from tracking.store.connection import Connection
 from tracking.store.rejects import DeadLetter, bury
 from tracking.store.repairs import waiting_repairs
 
@@ -36,6 +40,8 @@ logger = logging.getLogger(__name__)
 # flushed backlog instead of one per batch.
 _REPAIR_PAUSE_S = 0.25
 _REPAIRS_PER_LOOK = 200
+# An edit of a fence takes effect within this time, and that of compiling it.
+_FENCES_EVERY_S = 1.0
 # A broker with something queued and room in the window sends it well within this.
 _DRAINED_S = 0.5
 
@@ -68,6 +74,8 @@ class Worker:
         self.session = Session(session_options(settings, index), self._inbox.put)
         self._publisher = Publisher(settings.redis_url.get_secret_value())
         self._policy = policy(settings)
+        self._fences = Fences()
+        self._notices = Subscriber(settings.redis_url.get_secret_value(), [NOTICES])
         self._pipeline = Pipeline(
             Decoder(
                 formats=settings.formats,
@@ -76,10 +84,12 @@ class Worker:
             ),
             Fleet(register=settings.unknown_devices == "register"),
             self._policy,
+            self._fences,
         )
         self.metrics = Metrics(self.session, self._inbox, self._publisher, settings.metrics_port)
         self._name = f"waymark-ingest-{index}"
         self._work_to_repair = asyncio.Event()
+        self._fences_edited = asyncio.Event()
 
     def stop(self) -> None:
         """Receive nothing more, store and acknowledge what was received, then end `run`."""
@@ -92,6 +102,8 @@ class Worker:
             others = [
                 tasks.create_task(self._store_for_ever(), name="ingest.store"),
                 tasks.create_task(self._repair_for_ever(), name="ingest.repair"),
+                tasks.create_task(self._follow_fences(), name="ingest.fences"),
+                tasks.create_task(self._hear_notices(), name="ingest.notices"),
                 tasks.create_task(self._announce(ready), name="ingest.announce"),
             ]
             await tasks.create_task(self.session.run(), name="ingest.session")
@@ -104,6 +116,8 @@ class Worker:
 
     async def _store_for_ever(self) -> None:
         async with Store(self._database_url, self._name) as store:
+            # Nothing is folded before the fences are known.
+            await store.insist(self._refresh_fences)
             while True:
                 if (
                     not self.split.active
@@ -176,11 +190,36 @@ class Worker:
                 except TimeoutError:
                     pass
 
+    async def _refresh_fences(self, conn: Connection) -> None:
+        """Switch to the fences as they are now, then have put right what was told on the old."""
+        if await self._fences.refresh(conn):
+            self._work_to_repair.set()
+
+    async def _follow_fences(self) -> None:
+        async with Store(self._database_url, f"{self._name}-fences") as store:
+            while True:
+                # The notice may be lost; the database never is.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FENCES_EVERY_S):
+                        await self._fences_edited.wait()
+                self._fences_edited.clear()
+                await store.insist(self._refresh_fences)
+
+    async def _hear_notices(self) -> None:
+        async for heard in self._notices:
+            if isinstance(heard, Delivery):
+                self._fences_edited.set()
+
     async def _repair(self, store: Store, device_id: int) -> None:
+        rules, fences = self._policy.rules, self._fences
         try:
             events = await store.insist(
-                lambda conn: repair_device(conn, device_id, self._policy.rules, CHECKPOINT_EVERY)
+                lambda conn: repair_device(conn, device_id, rules, CHECKPOINT_EVERY, fences)
             )
+        except FencesBehind:
+            # Still queued; by the next look the fences are current.
+            self._fences_edited.set()
+            return
         except Exception:
             # Its request is still queued; the other devices must not wait for it.
             logger.exception("device %d cannot be repaired", device_id)

@@ -14,7 +14,7 @@ from ingest.sift import Limits, Sifted, sift
 from tests.benchmarks.result import Result, Row
 from tests.benchmarks.samples import batches, cpu_us, stream
 from tracking.fold import Rules, fold_one
-from tracking.fold.columnar import FixColumns, fold_batch
+from tracking.fold.columnar import Devices, FixColumns, fold_batch
 from tracking.fold.state import StateArray, initial_states, pack_state, unpack_state
 from tracking.store.readings import PositionRows
 
@@ -32,7 +32,7 @@ class Folding:
 
     def vectorised(self, positions: Positions) -> None:
         """Sift, plan and fold a batch as the pipeline does."""
-        fold_batch(self.states, self.columns(positions), _RULES)
+        fold_batch(Devices(self.states, [None] * len(self.states)), self.columns(positions), _RULES)
 
     def columns(self, positions: Positions) -> FixColumns:
         """Sift and plan; the fixes to be folded."""
@@ -70,7 +70,7 @@ def run(*, quick: bool) -> Result:
         folding.states = start.copy()
         for piece in pieces[warm : warm + 3]:
             columns.append(folding.columns(piece))
-            fold_batch(folding.states, columns[-1], _RULES)
+            fold_batch(Devices(folding.states, [None] * len(folding.states)), columns[-1], _RULES)
         folding.states = start
         slow = cpu_us(folding.pure, columns, _BATCH)
         case = f"{devices:,} devices"

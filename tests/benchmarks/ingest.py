@@ -40,10 +40,20 @@ class Fleet:
     devices: int
     start_us: int = field(default_factory=lambda: int(time.time() * 1e6) - 12 * 3_600_000_000)
     step: int = 0
+    step_us: int = 1_000_000  # between a device's fixes
+    tenant: str = "default"
 
     def next(self, messages: int) -> Stream:
-        """The next messages of the fleet, one second between a device's fixes."""
-        return Stream(self.name, self.devices, messages, self.start_us, 1_000_000, self.step)
+        """The next messages of the fleet."""
+        return Stream(
+            self.name,
+            self.devices,
+            messages,
+            self.start_us,
+            self.step_us,
+            self.step,
+            f"wm/{self.tenant}",
+        )
 
 
 class Bench:
@@ -57,6 +67,10 @@ class Bench:
         """Register the fleet, get it moving, fill the caches."""
         turns = max(_TURNS_TO_DEPART, 20_000 // fleet.devices)
         self._run(fleet, fleet.devices * turns, rate=20_000.0)
+
+    def turn(self, fleet: Fleet) -> None:
+        """One message of every device."""
+        self._run(fleet, fleet.devices, rate=20_000.0)
 
     def flat_out(self, fleet: Fleet, seconds: float) -> dict[str, float]:
         """As fast as the whole path holds for `seconds`; the broker's queue stays bounded."""

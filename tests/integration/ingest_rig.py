@@ -4,15 +4,22 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
+import msgspec
+
+from geofence.shapes import definition_of, shape_of
 from ingest.decode import Decoder
+from ingest.fences import Fences
 from ingest.fleet import Fleet
 from ingest.mqtt import Message
 from ingest.pipeline import CHECKPOINT_EVERY, Committed, Pipeline
 from ingest.repair import repair_device
 from ingest.worker import policy
+from tracking.fences import FenceDraft, FenceOptions
 from tracking.fold import Rules
 from tracking.settings import load_settings
 from tracking.store.connection import Connection, connect
+from tracking.store.fence_edits import delete_fences, save_fences
+from tracking.store.registry import tenant_ids
 from tracking.store.repairs import waiting_repairs
 from tracking.times import iso
 
@@ -31,6 +38,25 @@ def message(topic: str, payload: bytes, received_us: int = NOW_US) -> Message:
     return Message(topic.encode(), payload, 1, received_us)
 
 
+def draft(
+    id_: str,
+    shape: dict[str, Any],
+    *,
+    from_us: int | None = START_US,
+    **options: Any,  # noqa: ANN401 -- FenceOptions
+) -> FenceDraft:
+    """A fence that holds from the tests' start on, unless said otherwise; `shape` is its JSON."""
+    ground, _ = shape_of(shape)
+    return FenceDraft(
+        id=id_,
+        name=id_,
+        shape=ground,
+        document=msgspec.json.encode(definition_of(ground)),
+        options=FenceOptions(**options),
+        effective_from_us=from_us,
+    )
+
+
 class Rig:
     """One worker's pipeline without MQTT. An async context manager."""
 
@@ -42,10 +68,12 @@ class Rig:
 
     def fresh_pipeline(self) -> Pipeline:
         """A pipeline that remembers nothing, as after a restart."""
+        self.fences = Fences()
         return Pipeline(
             Decoder(formats=self._settings.formats),
             Fleet(register=self._settings.unknown_devices == "register"),
             policy(self._settings),
+            self.fences,
         )
 
     async def __aenter__(self) -> Self:
@@ -64,8 +92,23 @@ class Rig:
         written = 0
         while waiting := await waiting_repairs(self.conn, 1_000):
             for device_id in waiting:
-                written += len(await repair_device(self.conn, device_id, Rules(), checkpoint_every))
+                events = await repair_device(
+                    self.conn, device_id, Rules(), checkpoint_every, self.fences
+                )
+                written += len(events)
         return written
+
+    async def save(self, *drafts: FenceDraft) -> None:
+        """Save fences and switch to them, as a worker does."""
+        tenant = await tenant_ids(self.conn)
+        await save_fences(self.conn, tenant["default"], drafts, author="test")
+        await self.fences.refresh(self.conn)
+
+    async def delete(self, *ids: str) -> None:
+        """Delete fences and hear of it."""
+        tenant = await tenant_ids(self.conn)
+        await delete_fences(self.conn, tenant["default"], ids)
+        await self.fences.refresh(self.conn)
 
     async def rows(self, query: str, parameters: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         """What the database answers."""

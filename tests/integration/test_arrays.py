@@ -17,6 +17,7 @@ from tracking.store.arrays import (
     Int8s,
     PgArray,
     Rows,
+    Texts,
     Times,
     Uuids,
     texts,
@@ -79,7 +80,7 @@ async def test_rows_arrive_member_by_member(conn: Connection, attrs: list[bytes 
         *[(Float4s, part)] * 5,
         (Int2s, whole), (Int8s, whole << 40), (Int8s, -whole),
     ]  # fmt: skip
-    rows = Rows(type_oid(conn, "ingest_position"), columns, attrs)
+    rows = Rows(type_oid(conn, "ingest_position"), columns, [(Texts, attrs)])
     cursor = await conn.execute(
         "SELECT device_id, tenant_id, fix_time, seq, lon, NULLIF(battery, 'NaN'), quality, h3, "
         "content, attrs FROM unnest(%s::ingest_position[])",
@@ -97,7 +98,7 @@ async def test_rows_arrive_member_by_member(conn: Connection, attrs: list[bytes 
 
 async def test_no_rows_are_an_empty_array(conn: Connection) -> None:
     none = np.empty(0, np.int64)
-    rows = Rows(type_oid(conn, "ingest_position"), [(Int8s, none)], [])
+    rows = Rows(type_oid(conn, "ingest_position"), [(Int8s, none)], [(Texts, [])])
     cursor = await conn.execute("SELECT cardinality(%s::ingest_position[])", (rows,))
     assert await cursor.fetchone() == (0,)
 

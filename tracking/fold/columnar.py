@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from geofence.geodesy import Floats, chords_m, ecef
 from tracking.fold import fold_one
 from tracking.fold.model import Fact, Fix, Rules
+from tracking.fold.presence import dump_presences
+from tracking.fold.scene import Scene
+from tracking.fold.stages import INTERVAL_MAX_S
 from tracking.fold.state import (
     Motion,
     StateArray,
@@ -110,18 +113,29 @@ class Outcome(NamedTuple):
     facts: list[DeviceFact]
 
 
-def fold_batch(states: StateArray, fixes: FixColumns, rules: Rules) -> Outcome:
-    """Fold `fixes` into `states`, in place. Each device's fixes must lie behind its head."""
+@dataclass(slots=True)
+class Devices:
+    """What is folded into: a state of each device, and its presences beside it; and, where there
+    are fences, what the fixes to be folded meet.
+    """  # noqa: D205 -- one contract
+
+    states: StateArray
+    presences: list[bytes | None]
+    scene: Scene | None = None
+
+
+def fold_batch(devices: Devices, fixes: FixColumns, rules: Rules) -> Outcome:
+    """Fold `fixes` into `devices`, in place. Each device's fixes must lie behind its head."""
     outcome = Outcome(fixes.quality.copy(), [])
     rows = np.arange(len(fixes))
     rank = _rank_in_run(fixes.device)
     for turn in range(int(rank.max(initial=-1)) + 1):
         in_turn = rows[rank == turn]
         if len(in_turn) < _ROUND_MIN:
-            _fold_by_device(states, fixes, rows[rank >= turn], rules, outcome)
+            _fold_by_device(devices, fixes, rows[rank >= turn], rules, outcome)
             break
-        left = _fold_plain(states, fixes, in_turn, rules)
-        _fold_by_device(states, fixes, left, rules, outcome)
+        left = _fold_plain(devices, fixes, in_turn, rules)
+        _fold_by_device(devices, fixes, left, rules, outcome)
     return outcome
 
 
@@ -135,30 +149,33 @@ def _rank_in_run(device: Ints) -> Ints:
 
 
 def _fold_by_device(
-    states: StateArray, fixes: FixColumns, rows: Ints, rules: Rules, outcome: Outcome
+    devices: Devices, fixes: FixColumns, rows: Ints, rules: Rules, outcome: Outcome
 ) -> None:
     if not len(rows):
         return
-    devices = fixes.device[rows]
-    borders = np.flatnonzero(devices[1:] != devices[:-1]) + 1
+    scene = devices.scene
+    device_of = fixes.device[rows]
+    borders = np.flatnonzero(device_of[1:] != device_of[:-1]) + 1
     for run in np.split(rows, borders):
         device = int(fixes.device[run[0]])
-        state = unpack_state(states[device])
+        state = unpack_state(devices.states[device], devices.presences[device])
         for row, fix in zip(run.tolist(), fixes.fixes(run), strict=True):
-            verdict = fold_one(state, fix, rules)
+            around = None if scene is None else scene.around(row, fix)
+            verdict = fold_one(state, fix, rules, around)
             outcome.quality[row] = verdict.quality
             outcome.facts.extend(DeviceFact(device, fact) for fact in verdict.facts)
-        states[device] = pack_state(state)
+        devices.states[device] = pack_state(state)
+        devices.presences[device] = dump_presences(state.presences)
 
 
-def _fold_plain(states: StateArray, fixes: FixColumns, rows: Ints, rules: Rules) -> Ints:
+def _fold_plain(devices: Devices, fixes: FixColumns, rows: Ints, rules: Rules) -> Ints:
     """Fold those of `rows` (at most one per device) that are plain; return the others.
 
     Plain: an ok fix of a known device that passes every test and raises no fact. Each line is
     the twin of one in `stages`, with the operations in the same order.
     """
     device = fixes.device[rows]
-    before = take_states(states, device)
+    before = take_states(devices.states, device)
     x, y, z, time_us = fixes.x[rows], fixes.y[rows], fixes.z[rows], fixes.time_us[rows]
     lon, lat = fixes.lon[rows], fixes.lat[rows]
     moved_m = chords_m(x, y, z, before["ok_x"], before["ok_y"], before["ok_z"])
@@ -179,6 +196,8 @@ def _fold_plain(states: StateArray, fixes: FixColumns, rows: Ints, rules: Rules)
     trip_ends = (before["trip_us"] != 0) & (rested_us >= rules.trip_stop_s * 1e6)
     stands = (anchor_m <= rules.depart_radius_m) & ~trip_ends
     plain &= np.where(moving, drives_on, stands)
+    if devices.scene is not None:
+        plain &= _nothing_of_fences(devices.scene, rows, device, before)
 
     chosen = np.flatnonzero(plain)
     after = take_states(before, chosen)
@@ -187,9 +206,18 @@ def _fold_plain(states: StateArray, fixes: FixColumns, rows: Ints, rules: Rules)
     after["away_n"][~driving] = 0
     _set_anchor(after, fixes, rows[chosen], driving & ~stays[chosen])
     _arrive(after, fixes, rows[chosen])
-    put_states(states, device[chosen], after)
+    put_states(devices.states, device[chosen], after)
     left: Ints = rows[~plain]
     return left
+
+
+def _nothing_of_fences(scene: Scene, rows: Ints, device: Ints, before: StateArray) -> Bools:
+    """Where the fix is calmly in the fences the device is in, and passed none on the way."""
+    result: Bools = (scene.key[rows] == before["fences_key"]) & ~scene.meets[rows]
+    # The chord was drawn from the fix before, which may have turned out not to be ok.
+    result &= scene.chord_us[rows] == before["ok_us"]
+    result &= before["ok_us"] >= scene.home_us[device]
+    return result
 
 
 def _set_anchor(after: StateArray, fixes: FixColumns, rows: Ints, where: Bools) -> None:
@@ -208,6 +236,11 @@ def _arrive(after: StateArray, fixes: FixColumns, rows: Ints) -> None:
     counted = (seq >= 0) & (last >= 0) & (seq > last)
     after["seq_missing"] += np.where(counted, seq - last - 1, 0)
     after["seq_last"] = np.where(seq >= 0, seq, last)
+    gap_s = (fixes.time_us[rows] - after["ok_us"]) / 1e6
+    usual_s = after["interval_s"]
+    followed = np.where(gap_s > usual_s, np.minimum(usual_s * 1.1, INTERVAL_MAX_S), usual_s / 1.1)
+    followed = np.where(usual_s == 0.0, np.minimum(gap_s, INTERVAL_MAX_S), followed)
+    after["interval_s"] = np.where(gap_s > 0.0, followed, usual_s)
     after["head_us"] = after["ok_us"] = fixes.time_us[rows]
     after["head_seq"] = after["ok_seq"] = seq
     after["since_checkpoint"] += 1

@@ -53,6 +53,7 @@ class Fact(NamedTuple):
     """An event the fold raised, before it is given a tenant, a subject and an id.
 
     `time_us` is when it happened; the fix (`confirmed_us`, `confirmed_seq`) made the fold sure.
+    `rule` is the id of the fence it is about, part of its identity; empty for the others.
     """
 
     type: str
@@ -60,6 +61,7 @@ class Fact(NamedTuple):
     confirmed_us: int
     confirmed_seq: int
     data: dict[str, Any]
+    rule: str = ""
 
 
 class Verdict(NamedTuple):

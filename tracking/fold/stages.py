@@ -10,6 +10,8 @@ from math import isnan
 from typing import Any
 
 from geofence.geodesy import chord_m
+from tracking.fold.around import Around, Look
+from tracking.fold.fences import fences
 from tracking.fold.model import Fact, Fix, Rules
 from tracking.fold.state import DeviceState, Motion
 from tracking.quality import Quality
@@ -25,11 +27,16 @@ class Step:
     moved_m: float = 0.0  # from the last ok fix
     relocated: bool = False  # accepted after a run of suspects: the way here is unknown
     facts: list[Fact] = field(default_factory=list)
+    around: Around | None = None  # the fences near; None where there are none at all
+    trace: list[Look] | None = None  # where an explanation is wanted: what the machines saw
 
-    def raise_fact(self, type_: str, time_us: int, data: dict[str, Any]) -> None:
+    def raise_fact(self, type_: str, time_us: int, data: dict[str, Any], rule: str = "") -> None:
         """Note an event that this fix confirmed."""
-        self.facts.append(Fact(type_, time_us, self.fix.time_us, self.fix.seq, data))
+        self.facts.append(Fact(type_, time_us, self.fix.time_us, self.fix.seq, data, rule))
 
+
+# Above this all devices are alike: too slow to be followed between fixes.
+INTERVAL_MAX_S = 600.0
 
 Stage = Callable[[DeviceState, Step, Rules], None]
 
@@ -201,6 +208,7 @@ def arrive(state: DeviceState, step: Step, rules: Rules) -> None:  # noqa: ARG00
     state.since_checkpoint += 1
     if step.quality == Quality.OK:
         state.suspect_n = 0
+        _follow_interval(state, fix)
         state.ok_n += 1
         state.ok_us, state.ok_seq, state.ok_lon, state.ok_lat = (
             fix.time_us,
@@ -211,4 +219,17 @@ def arrive(state: DeviceState, step: Step, rules: Rules) -> None:  # noqa: ARG00
         state.ok_x, state.ok_y, state.ok_z = fix.x, fix.y, fix.z
 
 
-STAGES: tuple[Stage, ...] = (sequence, quality, motion, arrive)
+def _follow_interval(state: DeviceState, fix: Fix) -> None:
+    """A running median of the time between fixes: one long gap moves it no more than any other."""
+    gap_s = (fix.time_us - state.ok_us) / 1e6
+    if state.ok_n == 0 or gap_s <= 0.0:
+        return
+    if state.interval_s == 0.0:
+        state.interval_s = min(gap_s, INTERVAL_MAX_S)
+    elif gap_s > state.interval_s:
+        state.interval_s = min(state.interval_s * 1.1, INTERVAL_MAX_S)
+    else:
+        state.interval_s = state.interval_s / 1.1
+
+
+STAGES: tuple[Stage, ...] = (sequence, quality, fences, motion, arrive)

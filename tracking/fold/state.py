@@ -2,19 +2,22 @@
 
 The fields exist twice by design: as the attributes of `DeviceState`, which the pure fold reads,
 and as the columns of `STATE`, a numpy record of the same fields in the same order, which the
-vectorised path reads and which is the stored form (`device_state.fold`, `checkpoint.fold`).
+vectorised path reads and which is the stored form (`device_state.fold`, `checkpoint.fold`). Only
+`presences`, of which a device has any number, stands beside the record (`.presences`).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracking.fold.presence import Watch, dump_presences, load_presences
+
 # Raised with every change of fields or meaning; a stored record of another version is rebuilt
 # from the readings instead of being misread.
-VERSION = 1
+VERSION = 2
 
 NEVER = -(2**63)  # before every fix
 
@@ -38,6 +41,9 @@ class DeviceState:
     `anchor`  where the device stands, or the first fix of what may become a stop
     `away`    the first fix of what may become a departure
     `trip`    the start of the open trip; `trip_us` is 0 without one
+    `fences_key` the fences the device is calmly in, or ATTENTION; see `tracking.fold.presence`
+    `interval_s` the usual time between ok fixes: their running median
+    `presences` where the device is among the fences, by the number of the machine
     """
 
     version: int = VERSION
@@ -57,6 +63,7 @@ class DeviceState:
     away_n: int = 0
     away_us: int = 0
     trip_us: int = 0
+    fences_key: int = 0
     ok_lon: float = 0.0
     ok_lat: float = 0.0
     ok_x: float = 0.0
@@ -77,9 +84,17 @@ class DeviceState:
     trip_lat: float = 0.0
     trip_odometer_m: float = 0.0
     odometer_m: float = 0.0
+    interval_s: float = 0.0
+    presences: dict[int, Watch] = field(default_factory=dict)
 
 
-STATE = np.dtype([(f.name, "<i8" if f.type is int else "<f8") for f in fields(DeviceState)])
+STATE = np.dtype(
+    [
+        (f.name, "<i8" if f.type is int else "<f8")
+        for f in fields(DeviceState)
+        if f.name != "presences"
+    ]
+)
 _NAMES = STATE.names or ()
 _OPAQUE = np.dtype((np.void, STATE.itemsize))
 _INITIAL = np.array([tuple(getattr(DeviceState(), name) for name in _NAMES)], dtype=STATE)
@@ -108,19 +123,20 @@ def as_bytes(states: StateArray) -> NDArray[np.void]:
     return np.ascontiguousarray(states).view(_OPAQUE)
 
 
-def unpack_state(record: Any) -> DeviceState:  # noqa: ANN401 -- one np.void of STATE
-    """The record as the object the pure fold works on."""
-    return DeviceState(*record.item())
+def unpack_state(record: Any, presences: bytes | None = None) -> DeviceState:  # noqa: ANN401 -- one np.void of STATE
+    """The record, and the presences beside it, as the object the pure fold works on."""
+    # The presences are the last field.
+    return DeviceState(*record.item(), load_presences(presences))
 
 
 def pack_state(state: DeviceState) -> tuple[Any, ...]:
-    """The object as a value assignable to one element of a `STATE` array."""
+    """The object, without its presences, as a value assignable to an element of `STATE`."""
     return tuple([getattr(state, name) for name in _NAMES])
 
 
-def dump_state(state: DeviceState) -> bytes:
-    """The stored form of one state."""
-    return np.array([pack_state(state)], dtype=STATE).tobytes()
+def dump_state(state: DeviceState) -> tuple[bytes, bytes | None]:
+    """The stored form of one state: the record, and the presences, None without any."""
+    return np.array([pack_state(state)], dtype=STATE).tobytes(), dump_presences(state.presences)
 
 
 def load_record(stored: bytes | None) -> StateArray | None:

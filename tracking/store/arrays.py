@@ -6,7 +6,7 @@ costs 0.14 us a row. Wrap a column in one of the types below and pass it as a qu
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -93,54 +93,6 @@ class Fixed(PgArray):
     __slots__ = ()
 
 
-# A member of a composite type: its kind, and its values row by row.
-Column = tuple[type[PgArray], NDArray[Any]]
-
-
-class Rows:
-    """An array of a composite type, from one array per member.
-
-    `columns` are the members in the order of the type, each as (kind, values); then comes one
-    text member, `texts`, None for NULL. Times are microseconds since the Unix epoch.
-    """
-
-    __slots__ = ("data",)
-
-    def __init__(
-        self,
-        element_oid: int,
-        columns: Sequence[Column],
-        texts: Sequence[bytes | None],
-    ) -> None:
-        n = len(texts)
-        packed = np.empty(n, dtype=_row_dtype(columns))
-        packed["members"] = len(columns) + 1
-        for i, (kind, values) in enumerate(columns):
-            packed[f"oid{i}"] = kind.element_oid
-            packed[f"length{i}"] = packed.dtype[f"value{i}"].itemsize
-            packed[f"value{i}"] = values - PG_EPOCH_US if kind is Times else values
-        packed["text_oid"] = Texts.element_oid
-        lengths = np.array([-1 if text is None else len(text) for text in texts], np.int32)
-        packed["text_length"] = lengths
-        packed["size"] = packed.dtype.itemsize - 4 + np.maximum(lengths, 0)
-        body = packed.tobytes()
-        if (lengths > 0).any():
-            size = packed.dtype.itemsize
-            body = b"".join(
-                body[i * size : (i + 1) * size] + (text or b"") for i, text in enumerate(texts)
-            )
-        self.data = _header(n, element_oid, nulls=False) + body
-
-
-def _row_dtype(columns: Sequence[Column]) -> np.dtype[np.void]:
-    """The binary form of one row: its size, its member count, then oid, length, value of each."""
-    members: list[tuple[str, Any]] = [("size", ">i4"), ("members", ">i4")]
-    for i, (kind, values) in enumerate(columns):
-        wire = values.dtype if kind is Fixed else kind.wire
-        members += [(f"oid{i}", ">i4"), (f"length{i}", ">i4"), (f"value{i}", wire)]
-    return np.dtype([*members, ("text_oid", ">i4"), ("text_length", ">i4")])
-
-
 def _header(n: int, element_oid: int, *, nulls: bool) -> bytes:
     # An empty array has no dimension.
     if n == 0:
@@ -180,6 +132,70 @@ class Uuids(_Varying):
 
     array_oid, element_oid = 2951, 2950
     __slots__ = ()
+
+
+# A member of a composite type: its kind, and its values row by row.
+Column = tuple[type[PgArray], NDArray[Any]]
+VaryingColumn = tuple[type[_Varying], Sequence[bytes | None]]
+
+
+class Rows:
+    """An array of a composite type, from one array per member.
+
+    `columns` are the members in the order of the type, each as (kind, values); then come members
+    of varying length, each as (kind, values), None for NULL. Times are microseconds since the Unix
+    epoch.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(
+        self, element_oid: int, columns: Sequence[Column], varying: Sequence[VaryingColumn]
+    ) -> None:
+        n = len(varying[0][1])
+        packed = np.empty(n, dtype=_row_dtype(columns, len(varying)))
+        packed["members"] = len(columns) + len(varying)
+        for i, (kind, values) in enumerate(columns):
+            packed[f"oid{i}"] = kind.element_oid
+            packed[f"length{i}"] = packed.dtype[f"value{i}"].itemsize
+            packed[f"value{i}"] = values - PG_EPOCH_US if kind is Times else values
+        packed["size"] = packed.dtype.itemsize - 4
+        filled = False
+        for i, (varies, texts_) in enumerate(varying):
+            lengths = np.array([-1 if text is None else len(text) for text in texts_], np.int32)
+            packed[f"varying_oid{i}"] = varies.element_oid
+            packed[f"varying_length{i}"] = lengths
+            packed["size"] += np.maximum(lengths, 0)
+            filled = filled or bool((lengths > 0).any())
+        body = packed.tobytes()
+        if filled:
+            body = b"".join(_interleaved(body, packed.dtype.itemsize, [v for _, v in varying]))
+        self.data = _header(n, element_oid, nulls=False) + body
+
+
+def _interleaved(
+    body: bytes, size: int, varying: Sequence[Sequence[bytes | None]]
+) -> Iterator[bytes]:
+    """The packed rows with each varying value behind its length."""
+    fixed = size - 8 * len(varying)
+    for row, texts_ in enumerate(zip(*varying, strict=True)):
+        start = row * size
+        yield body[start : start + fixed]
+        for i, text in enumerate(texts_):
+            at = start + fixed + 8 * i
+            yield body[at : at + 8]
+            yield text or b""
+
+
+def _row_dtype(columns: Sequence[Column], varying: int) -> np.dtype[np.void]:
+    """The binary form of one row: its size, its member count, then oid, length, value of each."""
+    members: list[tuple[str, Any]] = [("size", ">i4"), ("members", ">i4")]
+    for i, (kind, values) in enumerate(columns):
+        wire = values.dtype if kind is Fixed else kind.wire
+        members += [(f"oid{i}", ">i4"), (f"length{i}", ">i4"), (f"value{i}", wire)]
+    for i in range(varying):
+        members += [(f"varying_oid{i}", ">i4"), (f"varying_length{i}", ">i4")]
+    return np.dtype(members)
 
 
 def texts(values: Sequence[str | None]) -> Texts:

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from hashlib import sha1
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
@@ -14,7 +15,7 @@ from tracking.store.connection import Connection
 from tracking.times import EARLIEST_US, from_us, iso, to_us
 
 # The root of every event id.
-_NAMESPACE = UUID("6d1c1f5e-7c0a-5d0e-9a55-77617961726b")
+_NAMESPACE = UUID("6d1c1f5e-7c0a-5d0e-9a55-77617961726b").bytes
 
 
 class Occurrence(msgspec.Struct, frozen=True):
@@ -43,10 +44,16 @@ class Occurrence(msgspec.Struct, frozen=True):
     @property
     def id(self) -> UUID:
         """Deterministic: the same fact has the same id, whoever finds it and however often."""
-        return uuid5(
-            _NAMESPACE,
-            "\0".join((self.tenant, self.subject, self.type, self.rule, iso(self.time_us))),
-        )
+        return UUID(bytes=self.id_bytes)
+
+    @property
+    def id_bytes(self) -> bytes:
+        """The sixteen bytes of `id`: its UUIDv5, RFC 9562 5.5, in 1.5 us instead of 4."""
+        name = "\0".join((self.tenant, self.subject, self.type, self.rule, iso(self.time_us)))
+        digest = bytearray(sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()[:16])
+        digest[6] = digest[6] & 0x0F | 0x50
+        digest[8] = digest[8] & 0x3F | 0x80
+        return bytes(digest)
 
 
 class Device(NamedTuple):
@@ -64,6 +71,7 @@ class Device(NamedTuple):
         data: dict[str, Any],
         *,
         confirmed: tuple[int, int] | None = None,
+        rule: str = "",
         late: bool = False,
     ) -> Occurrence:
         """An event about this device."""
@@ -76,13 +84,16 @@ class Device(NamedTuple):
             data=data,
             device_id=self.device_id,
             confirmed=confirmed,
+            rule=rule,
             late=late,
         )
 
     def of_fact(self, fact: Fact, *, late: bool = False) -> Occurrence:
         """An event the fold of this device raised."""
         confirmed = (fact.confirmed_us, fact.confirmed_seq)
-        return self.occurrence(fact.type, fact.time_us, fact.data, confirmed=confirmed, late=late)
+        return self.occurrence(
+            fact.type, fact.time_us, fact.data, confirmed=confirmed, rule=fact.rule, late=late
+        )
 
 
 _KNOWN = """
@@ -96,13 +107,13 @@ UPDATE tenant SET feed_cursor = feed_cursor + %s WHERE id = %s RETURNING feed_cu
 
 _PUT = """
 INSERT INTO event (id, tenant_id, cursor, type, subject, device_id, time, confirmed_at,
-                   confirmed_seq, recorded_at, revision, status, late, data)
+                   confirmed_seq, recorded_at, revision, status, late, data, rule)
 SELECT id, %s, cursor, type, subject, NULLIF(device_id, -1), time,
        NULLIF(confirmed_at, 'epoch'), CASE WHEN confirmed_at <> 'epoch' THEN confirmed_seq END,
-       %s, revision, status, late, data::jsonb
-FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+       %s, revision, status, late, data::jsonb, rule
+FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     u(id, cursor, type, subject, device_id, time, confirmed_at, confirmed_seq, revision, status,
-      late, data)
+      late, data, rule)
 ON CONFLICT (id) DO UPDATE SET
     cursor = excluded.cursor, confirmed_at = excluded.confirmed_at,
     confirmed_seq = excluded.confirmed_seq, recorded_at = excluded.recorded_at,
@@ -117,7 +128,7 @@ FROM unnest(%s, %s, %s) u(id, confirmed_at, confirmed_seq) WHERE e.id = u.id
 
 
 class _Change(NamedTuple):
-    id: UUID
+    id: bytes
     occurrence: Occurrence
     revision: int
     late: bool
@@ -132,13 +143,13 @@ async def write_events(conn: Connection, occurrences: Sequence[Occurrence]) -> l
     Must be the last write of its transaction: from here to the commit the tenant's row is
     locked, which is what makes cursor order commit order.
     """
-    wanted = {occurrence.id: occurrence for occurrence in occurrences}
+    wanted = {occurrence.id_bytes: occurrence for occurrence in occurrences}
     if not wanted:
         return []
-    cursor = await conn.execute(_KNOWN, (list(wanted),))
-    known = {row[0]: row[1:] for row in await cursor.fetchall()}
+    cursor = await conn.execute(_KNOWN, (Uuids(list(wanted)),))
+    known = {row[0].bytes: row[1:] for row in await cursor.fetchall()}
     changed: dict[tuple[int, str], list[_Change]] = defaultdict(list)
-    reconfirmed: list[tuple[UUID, int, int]] = []
+    reconfirmed: list[tuple[bytes, int, int]] = []
     for id_, occurrence in wanted.items():
         of_tenant = changed[occurrence.tenant_id, occurrence.tenant]
         if id_ not in known:
@@ -160,11 +171,11 @@ async def write_events(conn: Connection, occurrences: Sequence[Occurrence]) -> l
     return records
 
 
-async def _reconfirm(conn: Connection, events: Sequence[tuple[UUID, int, int]]) -> None:
+async def _reconfirm(conn: Connection, events: Sequence[tuple[bytes, int, int]]) -> None:
     """Keep the confirming fix of unchanged events current: a repair selects by it."""
     if events:
         ids, times, seqs = zip(*events, strict=True)
-        await conn.execute(_RECONFIRM, (Uuids([i.bytes for i in ids]), Times(times), Int8s(seqs)))
+        await conn.execute(_RECONFIRM, (Uuids(ids), Times(times), Int8s(seqs)))
 
 
 async def _put(
@@ -181,7 +192,7 @@ async def _put(
     # The epoch stands for "not the fold's": no reading is that old.
     confirmed = [occurrence.confirmed or (0, 0) for occurrence in occurrences]
     columns = (
-        Uuids([change.id.bytes for change in changes]),
+        Uuids([change.id for change in changes]),
         Int8s(cursors),
         texts([occurrence.type for occurrence in occurrences]),
         texts([occurrence.subject for occurrence in occurrences]),
@@ -193,16 +204,18 @@ async def _put(
         texts([occurrence.status for occurrence in occurrences]),
         Bools([change.late for change in changes]),
         Texts([msgspec.json.encode(occurrence.data) for occurrence in occurrences]),
+        texts([occurrence.rule or None for occurrence in occurrences]),
     )
     await conn.execute(_PUT, (tenant_id, recorded_at, *columns))
+    recorded_at_us = to_us(recorded_at)
     return [
         EventRecord(
-            id=str(change.id),
+            id=_hyphened(change.id),
             tenant=tenant,
             type=change.occurrence.type,
             subject=change.occurrence.subject,
             time_us=change.occurrence.time_us,
-            recorded_at_us=to_us(recorded_at),
+            recorded_at_us=recorded_at_us,
             revision=change.revision,
             status=change.occurrence.status,
             late=change.late,
@@ -213,13 +226,18 @@ async def _put(
     ]
 
 
+def _hyphened(id_: bytes) -> str:
+    text = id_.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 async def confirmed_after(
     conn: Connection, device_id: int, after_us: int, after_seq: int
 ) -> list[Occurrence]:
     """The active events the fold raised of a device behind the given key."""
     cursor = await conn.execute(
         "SELECT t.name, e.tenant_id, e.subject, e.type, e.time, e.data, e.confirmed_at, "
-        "e.confirmed_seq FROM event e JOIN tenant t ON t.id = e.tenant_id "
+        "e.confirmed_seq, coalesce(e.rule, '') FROM event e JOIN tenant t ON t.id = e.tenant_id "
         "WHERE device_id = %s AND status = 'active' "
         "AND (confirmed_at, confirmed_seq) > (%s, %s)",
         (device_id, from_us(max(after_us, EARLIEST_US)), after_seq),
@@ -234,6 +252,7 @@ async def confirmed_after(
             data=data,
             device_id=device_id,
             confirmed=(to_us(at), seq),
+            rule=rule,
         )
-        async for tenant, tenant_id, subject, type_, time, data, at, seq in cursor
+        async for tenant, tenant_id, subject, type_, time, data, at, seq, rule in cursor
     ]

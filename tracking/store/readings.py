@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from tracking.fold.refold import FoldedFix
 from tracking.fold.state import NEVER
 from tracking.store.arrays import (
     Column,
@@ -19,6 +20,7 @@ from tracking.store.arrays import (
     Int4s,
     Int8s,
     Rows,
+    Texts,
     Times,
     texts,
 )
@@ -52,9 +54,6 @@ UPDATE position p SET quality = u.quality
 FROM unnest(%s, %s, %s, %s) u(device_id, fix_time, seq, quality)
 WHERE p.device_id = u.device_id AND p.fix_time = u.fix_time AND p.seq = u.seq
 """
-
-# (fix_time_us, seq, quality, lon, lat, speed_mps, accuracy_m), NaN for missing.
-FoldedFix = tuple[int, int, int, float, float, float, float]
 
 # FUTURE and STALE (3, 4) are outside the fold.
 _HISTORY = """
@@ -164,7 +163,9 @@ async def insert_positions(conn: Connection, rows: PositionRows) -> None:
         (Int8s, rows.h3),
         (Int8s, rows.content),
     ]
-    await conn.execute(_INSERT, (Rows(type_oid(conn, "ingest_position"), columns, rows.attrs),))
+    await conn.execute(
+        _INSERT, (Rows(type_oid(conn, "ingest_position"), columns, [(Texts, rows.attrs)]),)
+    )
 
 
 async def delete_positions(conn: Connection, device_id: Ints, fix_time_us: Ints, seq: Ints) -> None:

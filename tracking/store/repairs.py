@@ -1,6 +1,7 @@
 """The repair queue and the checkpoints: where history changed, and where to start again."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,14 @@ WHERE (excluded.fix_time, excluded.seq) < (repair.fix_time, repair.seq)
 """
 
 _CHECKPOINT = """
-INSERT INTO checkpoint (device_id, fix_time, seq, fold) SELECT * FROM unnest(%s, %s, %s, %s)
-ON CONFLICT (device_id, fix_time, seq) DO UPDATE SET fold = excluded.fold
+INSERT INTO checkpoint (device_id, fix_time, seq, fold, presences)
+SELECT * FROM unnest(%s, %s, %s, %s, %s)
+ON CONFLICT (device_id, fix_time, seq)
+DO UPDATE SET fold = excluded.fold, presences = excluded.presences
 """
 
 _NEAREST = """
-SELECT fix_time, seq, fold FROM checkpoint
+SELECT fix_time, seq, fold, presences FROM checkpoint
 WHERE device_id = %s AND (fix_time, seq) < (%s, %s) ORDER BY fix_time DESC, seq DESC LIMIT 1
 """
 
@@ -60,22 +63,37 @@ async def take_repair(conn: Connection, device_id: int) -> tuple[int, int] | Non
     return None if row is None else (to_us(row[0]), row[1])
 
 
-async def save_checkpoints(
-    conn: Connection, checkpoints: Sequence[tuple[int, int, int, bytes]]
-) -> None:
-    """Keep states as they were after a fix: (device_id, time_us, seq, fold) each."""
-    if checkpoints:
-        device_id, time_us, seq, fold = zip(*checkpoints, strict=True)
-        await conn.execute(_CHECKPOINT, (Int8s(device_id), Times(time_us), Int8s(seq), Blobs(fold)))
+class Checkpoint(NamedTuple):
+    """A device's state as it was after the fix (time_us, seq)."""
+
+    time_us: int
+    seq: int
+    fold: bytes | None
+    presences: bytes | None
+
+
+_BEGINNING = Checkpoint(NEVER, NEVER, None, None)
+
+
+async def save_checkpoints(conn: Connection, checkpoints: Sequence[tuple[int, Checkpoint]]) -> None:
+    """Keep states as they were after a fix, each with its device's id."""
+    if not checkpoints:
+        return
+    device_id = [id_ for id_, _ in checkpoints]
+    time_us, seq, fold, presences = zip(*(kept for _, kept in checkpoints), strict=True)
+    await conn.execute(
+        _CHECKPOINT,
+        (Int8s(device_id), Times(time_us), Int8s(seq), Blobs(fold), Blobs(presences)),
+    )
 
 
 async def nearest_checkpoint(
     conn: Connection, device_id: int, before_us: int, before_seq: int
-) -> tuple[int, int, bytes | None]:
-    """The last checkpoint before a fix, as (time_us, seq, fold); the beginning when none."""
+) -> Checkpoint:
+    """The last checkpoint before a fix; the beginning, without a state, when there is none."""
     cursor = await conn.execute(_NEAREST, (device_id, from_us(before_us), before_seq))
     row = await cursor.fetchone()
-    return (NEVER, NEVER, None) if row is None else (to_us(row[0]), row[1], row[2])
+    return _BEGINNING if row is None else Checkpoint(to_us(row[0]), *row[1:])
 
 
 async def drop_checkpoints(conn: Connection, device_id: int, after_us: int, after_seq: int) -> None:

@@ -1,12 +1,25 @@
 """`device_state` and `checkpoint`: what is known of each device, and where repairs start."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracking.fold.state import DeviceState, StateArray, as_bytes, dump_state, take_states
-from tracking.store.arrays import Column, Fixed, Float4s, Float8s, Int2s, Int8s, Rows, Times
+from tracking.store.arrays import (
+    Blobs,
+    Column,
+    Fixed,
+    Float4s,
+    Float8s,
+    Int2s,
+    Int8s,
+    Rows,
+    Texts,
+    Times,
+)
 from tracking.store.connection import Connection, type_oid
 from tracking.store.eventlog import Device
 from tracking.store.readings import PositionRows
@@ -19,26 +32,28 @@ Floats = NDArray[np.floating]
 # another writer moved come back; the usual answer is empty.
 _LOCK = """
 WITH locked AS MATERIALIZED (
-    SELECT s.device_id, s.version, s.fold, k.version AS cached
+    SELECT s.device_id, s.version, s.fold, s.presences, k.version AS cached
     FROM unnest(%s, %s) k(device_id, version) JOIN device_state s USING (device_id)
     ORDER BY s.device_id FOR NO KEY UPDATE OF s)
-SELECT device_id, version, fold FROM locked WHERE version <> cached
+SELECT device_id, version, fold, presences FROM locked WHERE version <> cached
 """
 
 _UPDATE = """
 UPDATE device_state s SET
-    version = s.version + 1, fold = u.fold, motion = u.motion, odometer_m = u.odometer_m,
+    version = s.version + 1, fold = u.fold, presences = u.presences, motion = u.motion,
+    odometer_m = u.odometer_m,
     missing_seq = u.missing_seq, heard_at = GREATEST(s.heard_at, u.heard_at), silent_since = NULL,
     received = s.received + u.received, stored = s.stored + u.stored,
     duplicate = s.duplicate + u.duplicate, conflict = s.conflict + u.conflict,
     late = s.late + u.late
-FROM unnest(%s::ingest_state[]) u
+FROM unnest(%s::ingest_state_2[]) u
 WHERE s.device_id = u.device_id AND s.version = u.version
 """
 
 _MOVE = """
 UPDATE device_state s SET
-    version = s.version + 1, fold = u.fold, motion = u.motion, odometer_m = u.odometer_m,
+    version = s.version + 1, fold = u.fold, presences = u.presences, motion = u.motion,
+    odometer_m = u.odometer_m,
     missing_seq = u.missing_seq, heard_at = GREATEST(s.heard_at, u.heard_at), silent_since = NULL,
     received = s.received + u.received, stored = s.stored + u.stored,
     duplicate = s.duplicate + u.duplicate, conflict = s.conflict + u.conflict,
@@ -47,13 +62,14 @@ UPDATE device_state s SET
     alt_m = NULLIF(u.alt_m, 'NaN'), speed_mps = NULLIF(u.speed_mps, 'NaN'),
     course_deg = NULLIF(u.course_deg, 'NaN'), accuracy_m = NULLIF(u.accuracy_m, 'NaN'),
     battery = NULLIF(u.battery, 'NaN'), h3 = u.h3, attrs = u.attrs::jsonb
-FROM unnest(%s::ingest_state[]) u
+FROM unnest(%s::ingest_state_2[]) u
 WHERE s.device_id = u.device_id AND s.version = u.version
 """
 
 _REFRESH = """
 UPDATE device_state s SET
-    version = s.version + 1, fold = %(fold)s, motion = %(motion)s, odometer_m = %(odometer_m)s,
+    version = s.version + 1, fold = %(fold)s, presences = %(presences)s, motion = %(motion)s,
+    odometer_m = %(odometer_m)s,
     missing_seq = %(missing_seq)s, fix_time = p.fix_time, seq = p.seq,
     received_at = p.received_at, lon = p.lon, lat = p.lat, alt_m = p.alt_m,
     speed_mps = p.speed_mps, course_deg = p.course_deg, accuracy_m = p.accuracy_m,
@@ -82,9 +98,9 @@ class Counts:
 
 async def lock_states(
     conn: Connection, device_id: Ints, version: Ints
-) -> list[tuple[int, int, bytes | None]]:
-    """Lock the rows until the transaction ends; return (id, version, fold) of those whose
-    version is not the given one.
+) -> list[tuple[int, int, bytes | None, bytes | None]]:
+    """Lock the rows until the transaction ends; return (id, version, fold, presences) of those
+    whose version is not the given one.
     """  # noqa: D205 -- one contract
     cursor = await conn.execute(_LOCK, (Int8s(device_id), Int8s(version)), binary=True)
     return await cursor.fetchall()
@@ -96,6 +112,7 @@ async def save_states(
     device_id: Ints,
     version: Ints,
     states: StateArray,
+    presences: Sequence[bytes | None],
     counts: Counts,
     heard_us: Ints,
     moved: Ints,
@@ -107,7 +124,7 @@ async def save_states(
 
     False when another writer moved one of them meanwhile: then the transaction must be undone.
     """
-    oid = type_oid(conn, "ingest_state")
+    oid = type_oid(conn, "ingest_state_2")
 
     def rows(chosen: Ints, place: list[Column], attrs: list[bytes | None]) -> Rows:
         known: list[Column] = [
@@ -120,7 +137,8 @@ async def save_states(
             (Times, heard_us[chosen]),
             *[(Int8s, getattr(counts, member.name)[chosen]) for member in fields(counts)],
         ]
-        return Rows(oid, known + place, attrs)
+        near = [presences[row] for row in chosen.tolist()]
+        return Rows(oid, known + place, [(Texts, attrs), (Blobs, near)])
 
     still = np.setdiff1d(np.arange(len(device_id)), moved, assume_unique=True)
     written = 0
@@ -150,25 +168,40 @@ def _place(latest: PositionRows) -> list[Column]:
     ]
 
 
-async def lock_device(conn: Connection, device_id: int) -> tuple[Device, bytes | None] | None:
-    """Lock one device until the transaction ends: who it is, and its fold state."""
+class Locked(NamedTuple):
+    """A device under lock: who it is, as fences name it too, and its fold state."""
+
+    device: Device
+    groups: frozenset[str]
+    tags: frozenset[str]
+    fence_revision: int  # of its tenant, now
+    fold: bytes | None
+
+
+async def lock_device(conn: Connection, device_id: int) -> Locked | None:
+    """Lock one device until the transaction ends."""
     cursor = await conn.execute(
-        "SELECT t.name, t.id, d.name, d.id, s.fold FROM device_state s "
+        "SELECT t.name, t.id, d.name, d.id, d.groups, d.tags, t.fence_revision, "
+        "s.fold FROM device_state s "
         "JOIN device d ON d.id = s.device_id JOIN tenant t ON t.id = d.tenant_id "
         "WHERE s.device_id = %s FOR NO KEY UPDATE OF s",
         (device_id,),
     )
     row = await cursor.fetchone()
-    return None if row is None else (Device(*row[:4]), row[4])
+    if row is None:
+        return None
+    return Locked(Device(*row[:4]), frozenset(row[4]), frozenset(row[5]), row[6], row[7])
 
 
 async def refresh_state(conn: Connection, device_id: int, state: DeviceState) -> None:
     """Write a repaired state of a locked device, and the latest fix it stands on."""
+    fold, presences = dump_state(state)
     await conn.execute(
         _REFRESH,
         {
             "device_id": device_id,
-            "fold": dump_state(state),
+            "fold": fold,
+            "presences": presences,
             "motion": state.motion,
             "odometer_m": state.odometer_m,
             "missing_seq": state.seq_missing,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.random import Generator, default_rng
 
 from tracking.fold import DeviceState, Fix, Rules, fold
-from tracking.fold.columnar import FixColumns, fold_batch
+from tracking.fold.columnar import Devices, FixColumns, fold_batch
 from tracking.fold.state import initial_states, unpack_state
 from tracking.quality import Quality
 
@@ -49,7 +49,7 @@ def test_a_batch_gives_exactly_what_the_pure_fold_gives_device_by_device(
     facts: dict[int, list[object]] = {d: [] for d in range(n_devices)}
     for rows in parts:
         part = FixColumns(*[getattr(fixes, name)[rows] for name in FixColumns.__slots__])
-        quality[rows], found = fold_batch(states, part, RULES)
+        quality[rows], found = fold_batch(Devices(states, [None] * n_devices), part, RULES)
         for device, fact in found:
             facts[device].append(fact)
 
@@ -75,7 +75,7 @@ def test_most_of_a_driving_fleet_takes_the_vectorised_path() -> None:
             speed_mps=np.full(n, 11.0),
             accuracy_m=np.full(n, np.nan),
         )
-        quality, facts = fold_batch(states, fixes, RULES)
+        quality, facts = fold_batch(Devices(states, [None] * n), fixes, RULES)
         assert (quality == Quality.OK).all()
         assert bool(facts) == (minute == 1)  # every device departs on its second fix
     assert (states["ok_n"] == 5).all()
