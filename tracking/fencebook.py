@@ -6,12 +6,10 @@ from itertools import starmap
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
-import shapely
-
 from geofence.index import Index
-from geofence.shapes import Kind, Shape
-from tracking.fences import FenceOptions, FenceVersion, extents
+
+from geofence.shapes import Shape, bounds, from_columns
+from tracking.fences import FenceOptions, FenceVersion
 
 Bounds = tuple[float, float, float, float]
 
@@ -76,7 +74,9 @@ class FenceBook:
         A version that ended is another row of the same zone: only its end may have changed.
         """
         rows = [row for row in starmap(VersionRow, loaded.rows) if self._is_news(row)]
-        shapes = _shapes(rows)
+        shapes = from_columns(
+            [row.kind for row in rows], [row.wkb for row in rows], [row.radius_m for row in rows]
+        )
         since_us = _FOR_EVER
         fresh: dict[int, Shape | None] = {}
         zones: list[int] = []
@@ -93,9 +93,8 @@ class FenceBook:
         if fresh:
             self.index = self.index.replaced(fresh) if len(self.index) else _built(fresh)
         self.revision = max(self.revision, loaded.revision)
-        bounds = list(map(tuple, extents(shapes).tolist()))
         numbers = list(dict.fromkeys(row.number for row in rows))
-        return Changes(numbers, bounds, since_us, zones)
+        return Changes(numbers, list(map(bounds, shapes)), since_us, zones)
 
     def retire(self, before_us: int) -> list[int]:
         """Drop the versions that ended at or before a moment; return their zones."""
@@ -164,14 +163,6 @@ class FenceBook:
 
 def _built(fresh: dict[int, Shape | None]) -> Index:
     return Index.build({zone: shape for zone, shape in fresh.items() if shape is not None})
-
-
-def _shapes(rows: Sequence[VersionRow]) -> list[Shape]:
-    geometries = shapely.from_wkb(np.array([row.wkb for row in rows], object))
-    return [
-        Shape(Kind(row.kind), geometry, row.radius_m)
-        for row, geometry in zip(rows, geometries, strict=True)
-    ]
 
 
 # Most fences of a site say the same; decoding is 1 us, finding is 0.1.

@@ -1,23 +1,11 @@
 """Fences as they are defined: options, versions, and who they apply to. No I/O."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from operator import attrgetter
 
 import msgspec
-import numpy as np
-import shapely
-from numpy.typing import NDArray
 
 from geofence.shapes import Shape
-
-# Metres per degree at the equator. Elsewhere a degree of latitude is longer, and one of longitude
-# than this times the cosine of the latitude.
-_LAT_DEGREE_M = 110_574.0
-_LON_DEGREE_M = 111_319.0
-# Around a pole, meridians are too close for a width in degrees.
-_POLAR_LAT = 89.9
 
 
 class Audience(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -120,24 +108,3 @@ class FenceDraft:
     effective_from_us: int | None = None
     # Save only over one of these versions; 0 stands for there being none, or a deleted one.
     only_over: tuple[int, ...] | None = None
-
-
-def extents(shapes: Sequence[Shape]) -> NDArray[np.float64]:
-    """A box around each shape, radii included: west, south, east, north, one row per shape.
-
-    Longitudes are unwrapped with the west in [-180, 180). A box may be somewhat too large.
-    """
-    geometries = np.empty(len(shapes), object)
-    geometries[:] = list(map(attrgetter("geometry"), shapes))
-    box = shapely.bounds(geometries).reshape(len(shapes), 4)
-    pad = np.array([shape.radius_m for shape in shapes]) / _LAT_DEGREE_M
-    box[:, 1] = np.maximum(box[:, 1] - pad, -90.0)
-    box[:, 3] = np.minimum(box[:, 3] + pad, 90.0)
-    lat = np.maximum(np.abs(box[:, 1]), np.abs(box[:, 3]))
-    wide = pad * (_LAT_DEGREE_M / _LON_DEGREE_M) / np.cos(np.radians(np.minimum(lat, _POLAR_LAT)))
-    box[:, 0] -= wide
-    box[:, 2] += wide
-    around = ((pad > 0) & (lat >= _POLAR_LAT)) | (box[:, 2] - box[:, 0] >= 360.0)
-    box[around, 0], box[around, 2] = -180.0, 180.0
-    box[:, [0, 2]] -= np.floor((box[:, :1] + 180.0) / 360.0) * 360.0
-    return box

@@ -1,15 +1,11 @@
 """The fences of a tenant in memory."""
 
-import math
-
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely import box
 
-from geofence.shapes import Kind, Shape
 from tracking.fencebook import FenceBook, FenceRows
-from tracking.fences import extents
 
 FENCE_7 = (5.0, 52.0, 5.2, 52.2)
 FENCE_8 = (6.0, 53.0, 6.2, 53.2)
@@ -130,41 +126,3 @@ def test_it_does_not_matter_in_which_portions_rows_come(
 
     assert told(whole) == told(parts)
     assert sorted(members(whole, 5.1, 52.1)) == sorted(members(parts, 5.1, 52.1))
-
-
-class TestExtents:
-    def of(self, lon: float, lat: float, radius_m: float) -> list[float]:
-        circle = Shape(Kind.CIRCLE, shapely.Point(lon, lat), radius_m)
-        found: list[float] = extents([circle])[0].tolist()
-        return found
-
-    def test_of_nothing_there_are_none(self) -> None:
-        assert extents([]).shape == (0, 4)
-
-    def test_a_polygon_is_in_its_bounds(self) -> None:
-        assert extents([Shape(Kind.POLYGON, box(*FENCE_7))]).tolist() == [list(FENCE_7)]
-
-    @given(st.floats(-180, 180), st.floats(-80, 80), st.floats(1, 50_000), st.floats(0, 360))
-    def test_a_circle_is_in_its_bounds(
-        self, lon: float, lat: float, radius_m: float, bearing: float
-    ) -> None:
-        west, south, east, north = self.of(lon, lat, radius_m)
-        assert -180 <= west < 180
-        # A place on the circle, on a sphere as wide as the Earth at the equator.
-        d, phi, b = radius_m / 6_378_137, math.radians(lat), math.radians(bearing)
-        sin_lat = math.sin(phi) * math.cos(d) + math.cos(phi) * math.sin(d) * math.cos(b)
-        turn = math.atan2(
-            math.sin(b) * math.sin(d) * math.cos(phi), math.cos(d) - math.sin(phi) * sin_lat
-        )
-        x, y = lon + math.degrees(turn), math.degrees(math.asin(sin_lat))
-        assert south - 1e-9 <= y <= north + 1e-9
-        assert any(west - 1e-9 <= x + shift <= east + 1e-9 for shift in (-360, 0, 360))
-
-    def test_a_circle_across_the_antimeridian_runs_on(self) -> None:
-        west, _, east, _ = self.of(-179.99, 0, 10_000)
-        assert west < 180 < east
-        assert east - west < 1
-
-    def test_around_a_pole_it_is_all_longitudes(self) -> None:
-        west, _, east, north = self.of(5, 89.95, 20_000)
-        assert (west, east, north) == (-180, 180, 90)

@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
-import shapely
 
+from geofence.shapes import bounds, to_columns
 from tracking.errors import InputError
-from tracking.fences import FenceDraft, extents
+from tracking.fences import FenceDraft
 from tracking.store.arrays import Blobs, Float8s, Int4s, Int8s, Times, texts
 from tracking.store.connection import Connection
 from tracking.store.fences import US
@@ -260,7 +260,8 @@ def _held_back(saved: Saved) -> Saved:
 def _digests(drafts: Sequence[FenceDraft]) -> list[bytes]:
     """What two definitions that mean the same share, however they were written."""
     digests = []
-    for draft, wkb in zip(drafts, _wkb(drafts), strict=True):
+    _, wkbs, _ = to_columns([draft.shape for draft in drafts])
+    for draft, wkb in zip(drafts, wkbs, strict=True):
         parts = (
             draft.name.encode(),
             draft.shape.kind.encode(),
@@ -274,13 +275,6 @@ def _digests(drafts: Sequence[FenceDraft]) -> list[bytes]:
             digest.update(len(part).to_bytes(8, "big") + part)
         digests.append(digest.digest())
     return digests
-
-
-def _wkb(drafts: Sequence[FenceDraft]) -> list[bytes]:
-    geometries = np.empty(len(drafts), object)
-    geometries[:] = [draft.shape.geometry for draft in drafts]
-    written: list[bytes] = shapely.to_wkb(geometries, byte_order=1).tolist()
-    return written
 
 
 class _Writer:
@@ -353,7 +347,8 @@ class _Writer:
         digests: Sequence[bytes],
         starts_us: Sequence[int],
     ) -> None:
-        box = extents([draft.shape for draft in drafts])
+        kinds, wkbs, radii = to_columns([draft.shape for draft in drafts])
+        box = np.array([bounds(draft.shape) for draft in drafts])
         columns = {
             "number": Int8s(numbers),
             "version": Int4s(versions),
@@ -364,9 +359,9 @@ class _Writer:
             "options": texts([msgspec.json.encode(draft.options).decode() for draft in drafts]),
             "attrs": texts([draft.attrs.decode() for draft in drafts]),
             "notes": texts([msgspec.json.encode(draft.notes).decode() for draft in drafts]),
-            "kind": texts([draft.shape.kind.value for draft in drafts]),
-            "geometry": Blobs(_wkb(drafts)),
-            "radius_m": Float8s([draft.shape.radius_m for draft in drafts]),
+            "kind": texts(kinds),
+            "geometry": Blobs(wkbs),
+            "radius_m": Float8s(radii),
         }
         columns |= {
             side: Float8s(box[:, i]) for i, side in enumerate(("west", "south", "east", "north"))
