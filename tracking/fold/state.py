@@ -125,8 +125,9 @@ def as_bytes(states: StateArray) -> NDArray[np.void]:
 
 def unpack_state(record: Any, presences: bytes | None = None) -> DeviceState:  # noqa: ANN401 -- one np.void of STATE
     """The record, and the presences beside it, as the object the pure fold works on."""
-    # The presences are the last field.
-    return DeviceState(*record.item(), load_presences(presences))
+    state = DeviceState(*record.item())
+    state.presences = load_presences(presences)
+    return state
 
 
 def pack_state(state: DeviceState) -> tuple[Any, ...]:
