@@ -97,6 +97,10 @@ class Desk:
             )
         return found
 
+    def clearing(self, type_: str) -> tuple[RuleVersion, ...]:
+        """The rules whose alerts an event of the type resolves."""
+        return self._matcher.clearing(type_)
+
     def take(self, seen: Seen, now_us: int) -> None:
         """Do all that an event asks for."""
         event = seen.event
