@@ -1,5 +1,7 @@
 """The ground of corridors as polygons: one that lies inside it, one that holds it."""
 
+from itertools import pairwise
+
 import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
@@ -54,7 +56,6 @@ def _bands(line: BaseGeometry) -> list[BaseGeometry]:
         return [line]
     edges = np.linspace(south, north, count + 1)
     boxes = [
-        shapely.box(west - 1.0, low, east + 1.0, high)
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        shapely.box(west - 1.0, low, east + 1.0, high) for low, high in pairwise(edges.tolist())
     ]
     return [part for box in boxes if not (part := shapely.intersection(line, box)).is_empty]

@@ -9,6 +9,7 @@ arcs, not straight in lon, lat.
 """
 
 from itertools import chain
+from math import ceil, cos, radians
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -34,10 +35,9 @@ _ENLARGED = 1.25
 # A cell whose angular radius times tan(lat) is more is tested as a box, its outline in lon, lat
 # being too far from a hexagon's.
 _CURVED = 0.1
-# The first cells are those up to this many steps from the middle, at the finest resolution where
-# they surely hold a shape of that radius, in edges.
-_STEPS = 4
-_REACH_EDGES = 3.4
+# The first cells are those around the middle at the coarsest resolution whose edge goes this often
+# into the shape's radius: a disc then has 22 cells.
+_RADIUS_EDGES = 3.0
 _EDGES_M = [h3.average_hexagon_edge_length(r, unit="m") for r in range(16)]
 # Chords of the ellipsoid against arcs, and against the plane, of up to 1,000 km.
 _CHORD_SLACK = 0.003
@@ -56,7 +56,8 @@ class Cover(NamedTuple):
 def cover(shape: Shape, *, target_cells: int = 40) -> Cover:
     """The cells that cover a shape, at the first resolution with half of `target_cells` or more.
 
-    So between half of it and some 3 times; fewer only for fences of a metre.
+    So between half of it and 3 times; fewer only for fences of a metre. A target below 40 gives no
+    fewer cells. Takes 0.2 to 0.6 ms for a fence of a few corners.
     """
     ground: _Ground = _Circle(shape) if shape.kind is Kind.CIRCLE else _Area(shape)
     cells = _first(shape)
@@ -160,23 +161,35 @@ class _Area:
 
 def _first(shape: Shape) -> Cells:
     """Cells of one resolution that surely hold the shape."""
-    west, south, east, north = bounds(shape)
-    lon, lat = (west + east) / 2.0, (south + north) / 2.0
+    lon, lat, reach_m = _extent(shape)
+    fitting = [r for r in range(16) if reach_m >= _RADIUS_EDGES * _EDGES_M[r]]
+    resolution = fitting[0] if fitting else 15
+    edges = reach_m / _EDGES_M[resolution]
+    # From any place in the middle cell to the outside of `steps` rings are 0.75 * (1.5 * steps -
+    # 0.5) average edges or more, wherever on Earth (3.87 for 4), less a sixth for descendants.
+    steps = ceil(((edges + 0.2) / 0.75 + 0.5) / 1.5)
+    if resolution == 0:
+        return np.array(sorted(h3.get_res0_cells()), np.uint64)
+    middle = h3.latlng_to_cell(lat, lon, resolution)
+    return np.asarray(h3.grid_disk(middle, steps), np.uint64)
+
+
+def _extent(shape: Shape) -> tuple[float, float, float]:
+    """A place, and how far from it the shape reaches at most."""
     if shape.kind is Kind.CIRCLE:
         lon, lat = shape.geometry.coords[0]
-        reach_m = shape.radius_m
-    else:
-        nearest = 0.0 if south < 0.0 < north else min(abs(south), abs(north))
-        east_m = 111_400.0 * (east - west) / 2.0 * np.cos(np.radians(nearest))
-        north_m = 111_700.0 * (north - south) / 2.0
-        # Along the meridian and the parallel, but for small shapes the plane is good enough.
-        reach_m = east_m + north_m
-        reach_m = 1.01 * float(np.hypot(east_m, north_m)) if reach_m < 100_000.0 else reach_m
-    fitting = [r for r in range(16) if reach_m <= _REACH_EDGES * _EDGES_M[r]]
-    if not fitting:
-        return np.array(sorted(h3.get_res0_cells()), np.uint64)
-    middle = h3.latlng_to_cell(lat, lon, fitting[-1])
-    return np.asarray(h3.grid_disk(middle, _STEPS), np.uint64)
+        return lon, lat, shape.radius_m
+    west, south, east, north = bounds(shape)
+    lon, lat = (west + east) / 2.0, (south + north) / 2.0
+    nearest = 0.0 if south < 0.0 < north else min(abs(south), abs(north))
+    east_m, north_m = 111_400.0 * cos(radians(nearest)), 111_700.0
+    # Along the meridian and then along a parallel.
+    reach_m = east_m * (east - west) / 2.0 + north_m * (north - south) / 2.0
+    if reach_m < 100_000.0:  # small enough for a plane
+        away = (shapely.get_coordinates(shape.geometry) - (lon, lat)) * (east_m, north_m)
+        flat_m = 1.01 * float(np.hypot(away[:, 0], away[:, 1]).max()) + 1.01 * shape.radius_m
+        reach_m = min(reach_m, flat_m)
+    return lon, lat, reach_m
 
 
 def _corners(cells: Cells) -> _Corners:
