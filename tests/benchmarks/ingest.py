@@ -42,6 +42,7 @@ class Fleet:
     step: int = 0
     step_us: int = 1_000_000  # between a device's fixes
     tenant: str = "default"
+    wrap_microdegrees: int = 30_000_000
 
     def next(self, messages: int) -> Stream:
         """The next messages of the fleet."""
@@ -53,6 +54,7 @@ class Fleet:
             self.step_us,
             self.step,
             f"wm/{self.tenant}",
+            self.wrap_microdegrees,
         )
 
 
@@ -67,10 +69,6 @@ class Bench:
         """Register the fleet, get it moving, fill the caches."""
         turns = max(_TURNS_TO_DEPART, 20_000 // fleet.devices)
         self._run(fleet, fleet.devices * turns, rate=20_000.0)
-
-    def turn(self, fleet: Fleet) -> None:
-        """One message of every device."""
-        self._run(fleet, fleet.devices, rate=20_000.0)
 
     def flat_out(self, fleet: Fleet, seconds: float) -> dict[str, float]:
         """As fast as the whole path holds for `seconds`; the broker's queue stays bounded."""

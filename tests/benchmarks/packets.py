@@ -42,6 +42,8 @@ class Stream:
     step_us: int
     first_step: int = 0
     root: str = "wm/default"
+    # Each device turns back to where it started after this way.
+    wrap_microdegrees: int = 30_000_000
 
     def fix_times_us(self) -> Ints:
         """The fix time of each message."""
@@ -84,7 +86,7 @@ def render(stream: Stream, connection: int = 0, connections: int = 1) -> Bytes:
     packets[:] = np.frombuffer(template, np.uint8)
 
     travelled = step * (_MICRODEGREES_PER_S * stream.step_us // 1_000_000)
-    lon = 10_000_000 + device % 100 * 400_000 + travelled % 30_000_000
+    lon = 10_000_000 + device % 100 * 400_000 + travelled % stream.wrap_microdegrees
     lat = 10_000_000 + device // 100 % 100 * 400_000
     ids = 1 + np.arange(len(chosen)) % 65_535
     _put(packets, template, _DEVICE, _digits(device, 5))

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from geofence.calm import Calm, Glance, Seen
 from tracking.fences import FenceVersion
+from tracking.fold.presence import Watch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +41,18 @@ class Look(NamedTuple):
     nearest: Zone | None  # the fence whose border was measured to
     seen: Seen
     glance: Glance
+
+
+class Whereabouts(Protocol):
+    """What the fences stage reads and changes of a device's state; see `DeviceState`."""
+
+    ok_n: int
+    ok_us: int
+    ok_lon: float
+    ok_lat: float
+    interval_s: float
+    fences_key: int
+    presences: dict[int, Watch]
 
 
 class Around(Protocol):

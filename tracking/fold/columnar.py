@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from geofence.geodesy import Floats, chords_m, ecef
 from tracking.fold import fold_one
+from tracking.fold.fences import fences
 from tracking.fold.model import Fact, Fix, Rules
-from tracking.fold.presence import dump_presences
+from tracking.fold.presence import Watch, dump_presences, load_presences
 from tracking.fold.scene import Scene
-from tracking.fold.stages import INTERVAL_MAX_S
+from tracking.fold.stages import INTERVAL_MAX_S, Step
 from tracking.fold.state import (
     Motion,
     StateArray,
@@ -134,7 +135,7 @@ def fold_batch(devices: Devices, fixes: FixColumns, rules: Rules) -> Outcome:
         if len(in_turn) < _ROUND_MIN:
             _fold_by_device(devices, fixes, rows[rank >= turn], rules, outcome)
             break
-        left = _fold_plain(devices, fixes, in_turn, rules)
+        left = _fold_plain(devices, fixes, in_turn, rules, outcome)
         _fold_by_device(devices, fixes, left, rules, outcome)
     return outcome
 
@@ -168,11 +169,14 @@ def _fold_by_device(
         devices.presences[device] = dump_presences(state.presences)
 
 
-def _fold_plain(devices: Devices, fixes: FixColumns, rows: Ints, rules: Rules) -> Ints:
+def _fold_plain(
+    devices: Devices, fixes: FixColumns, rows: Ints, rules: Rules, outcome: Outcome
+) -> Ints:
     """Fold those of `rows` (at most one per device) that are plain; return the others.
 
-    Plain: an ok fix of a known device that passes every test and raises no fact. Each line is
-    the twin of one in `stages`, with the operations in the same order.
+    Plain: an ok fix of a known device that passes every test and raises no fact, but of fences,
+    whose stage is run for just those that need it. Each line is the twin of one in `stages`, with
+    the operations in the same order.
     """
     device = fixes.device[rows]
     before = take_states(devices.states, device)
@@ -196,11 +200,11 @@ def _fold_plain(devices: Devices, fixes: FixColumns, rows: Ints, rules: Rules) -
     trip_ends = (before["trip_us"] != 0) & (rested_us >= rules.trip_stop_s * 1e6)
     stands = (anchor_m <= rules.depart_radius_m) & ~trip_ends
     plain &= np.where(moving, drives_on, stands)
-    if devices.scene is not None:
-        plain &= _nothing_of_fences(devices.scene, rows, device, before)
 
     chosen = np.flatnonzero(plain)
     after = take_states(before, chosen)
+    if devices.scene is not None:
+        _fold_fences(devices, devices.scene, fixes, rows[chosen], after, rules, outcome)
     driving = moving[chosen]
     after["odometer_m"][driving] = (after["odometer_m"] + moved_m[chosen])[driving]
     after["away_n"][~driving] = 0
@@ -211,13 +215,46 @@ def _fold_plain(devices: Devices, fixes: FixColumns, rows: Ints, rules: Rules) -
     return left
 
 
-def _nothing_of_fences(scene: Scene, rows: Ints, device: Ints, before: StateArray) -> Bools:
-    """Where the fix is calmly in the fences the device is in, and passed none on the way."""
-    result: Bools = (scene.key[rows] == before["fences_key"]) & ~scene.meets[rows]
-    # The chord was drawn from the fix before, which may have turned out not to be ok.
-    result &= scene.chord_us[rows] == before["ok_us"]
-    result &= before["ok_us"] >= scene.home_us[device]
-    return result
+@dataclass(slots=True)
+class _Whereabouts:
+    """The part of a state that the fences stage reads and changes: 12 us less than the whole."""
+
+    ok_n: int
+    ok_us: int
+    ok_lon: float
+    ok_lat: float
+    interval_s: float
+    fences_key: int
+    presences: dict[int, Watch]
+
+
+def _fold_fences(  # noqa: PLR0917 -- the state of a turn
+    devices: Devices,
+    scene: Scene,
+    fixes: FixColumns,
+    rows: Ints,
+    states: StateArray,
+    rules: Rules,
+    outcome: Outcome,
+) -> None:
+    """The fences stage of ok `rows`, `states` being those before them, changed in place."""
+    device = fixes.device[rows]
+    met = np.flatnonzero(scene.changes(rows, device, states))
+    if not len(met):
+        return
+    columns = [states[f][met].tolist() for f in ("ok_n", "ok_us", "ok_lon", "ok_lat")]
+    columns += [states[f][met].tolist() for f in ("interval_s", "fences_key")]
+    rows, keys = rows[met], []
+    for row, number, fix, *values in zip(
+        rows.tolist(), device[met].tolist(), fixes.fixes(rows), *columns, strict=True
+    ):
+        state = _Whereabouts(*values, presences=load_presences(devices.presences[number]))
+        step = Step(fix, Quality.OK, around=scene.around(row, fix))
+        fences(state, step, rules)
+        outcome.facts.extend([DeviceFact(number, fact) for fact in step.facts])
+        devices.presences[number] = dump_presences(state.presences)
+        keys.append(state.fences_key)
+    states["fences_key"][met] = keys
 
 
 def _set_anchor(after: StateArray, fixes: FixColumns, rows: Ints, where: Bools) -> None:

@@ -9,7 +9,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from geofence.calm import OUTSIDE, Calm, Change, Glance, Seen, forgotten, observe
-from tracking.fold.around import Around, Crossing, Look, Zone
+from tracking.fold.around import Around, Crossing, Look, Whereabouts, Zone
 from tracking.fold.presence import Watch, key_of_presences
 from tracking.schedules import open_at
 from tracking.times import iso
@@ -17,7 +17,6 @@ from tracking.times import iso
 if TYPE_CHECKING:
     from tracking.fold.model import Rules
     from tracking.fold.stages import Step
-    from tracking.fold.state import DeviceState
 
 # Beyond this a straight line between two fixes says nothing about the way taken (calm.md, 6).
 CHORD_MAX_US = 60_000_000
@@ -28,7 +27,7 @@ _FAR_M = 1e6
 _ANY_CALM = Calm()
 
 
-def fences(state: "DeviceState", step: "Step", rules: "Rules") -> None:  # noqa: ARG001 -- a stage
+def fences(state: Whereabouts, step: "Step", rules: "Rules") -> None:  # noqa: ARG001 -- a stage
     """Enter, leave, dwell, cross and speed; nothing where no fence is and none was."""
     around = step.around
     if around is None or step.quality != 0:
@@ -51,7 +50,7 @@ def fences(state: "DeviceState", step: "Step", rules: "Rules") -> None:  # noqa:
 
 
 def _watch(
-    state: "DeviceState", step: "Step", around: Around, machine: int, here: list[Zone]
+    state: Whereabouts, step: "Step", around: Around, machine: int, here: list[Zone]
 ) -> None:
     """Show the fix to one machine. `here` are the zones of this machine the fix is in."""
     watch = state.presences.get(machine)
@@ -83,13 +82,13 @@ def _watch(
         _inside(watch, step, zone)
 
 
-def _unseen(state: "DeviceState", zone: Zone) -> bool:
+def _unseen(state: Whereabouts, zone: Zone) -> bool:
     """Whether this is the device's first fix since there is such a fence."""
     return state.ok_n == 0 or state.ok_us < zone.fence.created_us
 
 
 def _seen(
-    state: "DeviceState",
+    state: Whereabouts,
     step: "Step",
     around: Around,
     nearest: Zone | None,
@@ -133,7 +132,7 @@ def _find_inside(watch: Watch, step: "Step", zone: Zone) -> None:
     _raise(step, zone, "fence.entered", fix.time_us, _data(zone, fix.lon, fix.lat, initial=True))
 
 
-def _find_homeless(state: "DeviceState", step: "Step", around: Around) -> None:
+def _find_homeless(state: Whereabouts, step: "Step", around: Around) -> None:
     """The device was elsewhere when it, or the fence it should be inside of, was first seen."""
     fix = step.fix
     for zone in around.homes():
@@ -160,7 +159,7 @@ def _leave(  # noqa: PLR0917 -- a moment and its place
     _raise(step, zone, "fence.exited", time_us, _data(zone, lon, lat, **visit))
 
 
-def leave_ended(state: "DeviceState", step: "Step", watch: Watch, zone: Zone | None) -> None:
+def leave_ended(state: Whereabouts, step: "Step", watch: Watch, zone: Zone | None) -> None:
     """The fence went away under the device, or no longer applies to it.
 
     The place is where the device was last seen: the same before and after the next fix.
@@ -207,7 +206,7 @@ def _dwell(  # noqa: PLR0917 -- a moment and its place
     _raise(step, zone, "fence.dwelled", due_us, data)
 
 
-def _cross(state: "DeviceState", step: "Step", crossing: Crossing) -> None:
+def _cross(state: Whereabouts, step: "Step", crossing: Crossing) -> None:
     """A passage nobody saw, where the machine had the device outside before and has no other."""
     zone, fix = crossing.zone, step.fix
     watch = state.presences.get(zone.machine)
@@ -223,7 +222,7 @@ def _cross(state: "DeviceState", step: "Step", crossing: Crossing) -> None:
     _raise(step, zone, "fence.crossed", state.ok_us + round(crossing.fraction * gap_us), data)
 
 
-def _restless(state: "DeviceState", around: Around) -> list[int]:
+def _restless(state: Whereabouts, around: Around) -> list[int]:
     """The fences of which the next fix inside may tell something."""
     restless = []
     for watch in state.presences.values():

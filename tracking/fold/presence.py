@@ -7,6 +7,7 @@ key of the fix with the key of the device and goes on; that is the whole cost of
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from struct import Struct
 
 import numpy as np
@@ -36,7 +37,7 @@ class Watch(Presence):
 
 
 _STORED = Struct("<" + "".join("q" if f.type is int else "d" for f in fields(Watch)))
-_NAMES = [f.name for f in fields(Watch)]
+_values = attrgetter(*[f.name for f in fields(Watch)])
 
 
 def load_presences(stored: bytes | None) -> dict[int, Watch]:
@@ -50,12 +51,7 @@ def dump_presences(presences: Mapping[int, Watch]) -> bytes | None:
     """The stored form: fixed records in the order of their machines; None for nothing."""
     if not presences:
         return None
-    return b"".join(
-        [
-            _STORED.pack(*[getattr(presences[machine], name) for name in _NAMES])
-            for machine in sorted(presences)
-        ]
-    )
+    return b"".join([_STORED.pack(*_values(presences[machine])) for machine in sorted(presences)])
 
 
 def hashes(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,9 +10,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from geofence.index import Members
 from numpy.typing import NDArray
 
+from geofence.index import Members
 from tracking.fold.fences import CHORD_MAX_US
 from tracking.fold.model import Fix
 from tracking.fold.presence import ATTENTION, load_presences
@@ -56,13 +56,15 @@ class Scene:
         n = len(fixes)
         self.key = np.zeros(n, np.int64)
         self.chord_us = np.full(n, ATTENTION)
+        self._from_lon, self._from_lat = np.full(n, np.nan), np.full(n, np.nan)
         self.meets = np.zeros(n, np.bool_)
         # Of every device: an ok fix at or before it may be the first since a fence it belongs in.
         self.home_us = np.array(
             [ATTENTION if terrain is None else terrain.newest_home_us for terrain in terrains]
         )
+        self._fenced = np.array([terrain is not None for terrain in terrains])
         self._zones: dict[int, list[int]] = {}
-        self._chords: dict[int, tuple[float, float, Sequence[Crossing]]] = {}
+        self._crossings: dict[int, Sequence[Crossing]] = {}
         self._depths: dict[int, dict[int, float]] = {}
         ids = {id(terrain): terrain for terrain in terrains if terrain is not None}
         terrain_of = np.array([id(terrain) for terrain in terrains])
@@ -72,6 +74,18 @@ class Scene:
             if len(rows):
                 self._meet(terrain, rows, states)
                 self._look_closer(terrain, rows, states, presences)
+
+    def changes(self, rows: Ints, device: Ints, states: StateArray) -> Bools:
+        """Where the fences may tell something of ok rows, at most one a device, after `states`.
+
+        Not where the fix lies calmly in the fences the device is in, and passed none on the way.
+        """
+        result: Bools = (self.key[rows] != states["fences_key"]) | self.meets[rows]
+        # The chord was drawn from the fix before, which may have turned out not to be ok.
+        result |= self.chord_us[rows] != states["ok_us"]
+        result |= states["ok_us"] < self.home_us[device]
+        result &= self._fenced[device]
+        return result
 
     def around(self, row: int, fix: Fix) -> Surroundings | None:
         """The fences around the fix of a row; None where the tenant has none."""
@@ -87,7 +101,12 @@ class Scene:
             here=here,
             key=int(self.key[row]),
             depths=self._depths.get(row),
-            chord=self._chords.get(row),
+            # A chord that crosses nothing is an answer too: it need not be asked again.
+            chord=(
+                float(self._from_lon[row]),
+                float(self._from_lat[row]),
+                self._crossings.get(row, ()),
+            ),
         )
 
     def _meet(self, terrain: Terrain, rows: Ints, states: StateArray) -> None:
@@ -110,6 +129,7 @@ class Scene:
         from_us = previous("ok_us", time_us)
         from_lon, from_lat = previous("ok_lon", lon), previous("ok_lat", lat)
         self.chord_us[rows] = from_us
+        self._from_lon[rows], self._from_lat[rows] = from_lon, from_lat
         near = (time_us <= from_us + CHORD_MAX_US) & (~start | (states["ok_n"][device] > 0))
         span = np.maximum(np.abs(lon - from_lon), np.abs(lat - from_lat))
         chosen = np.flatnonzero(near & (span > _CHORD_MIN_DEG))
@@ -121,7 +141,6 @@ class Scene:
             lon[chosen],
             lat[chosen],
         )
-        # A chord that crosses nothing is an answer too: it need not be asked again.
         for i in np.unique(found.segment).tolist():
             hit = found.segment == i
             row = int(rows[chosen[i]])
@@ -132,8 +151,7 @@ class Scene:
                 here=(),
             )
             crossings = around.crossings(found.zone[hit], found.depth_m[hit], found.fraction[hit])
-            at = float(from_lon[chosen[i]]), float(from_lat[chosen[i]])
-            self._chords[row] = (*at, crossings)
+            self._crossings[row] = crossings
             self.meets[row] = bool(crossings)
 
     def _enter_zones(self, terrain: Terrain, rows: Ints, members: Members) -> None:

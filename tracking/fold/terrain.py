@@ -118,6 +118,7 @@ class Terrain:
     def _compile(self, id_: int, fence: FenceVersion) -> Zone:
         buffers, inradius_m = fence.options.buffers, self.index.inradius_m(id_)
         calm = Calm.of(
+            kind=fence.shape.kind,
             inradius_m=inradius_m,
             layer=fence.options.layer is not None,
             enter_m=buffers.enter_m,
