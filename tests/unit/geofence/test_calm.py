@@ -22,13 +22,14 @@ from geofence.calm import (
     observe,
     settled,
 )
+from geofence.shapes import Kind
 
 YARD = 7
 NEIGHBOUR = 8
 S = 1_000_000
 START = 1_700_000_000 * S
-ZONE = Calm.of(inradius_m=1_000.0, layer=False)
-POI = Calm.of(inradius_m=100.0, layer=False)
+ZONE = Calm.of(kind=Kind.POLYGON, inradius_m=1_000.0, layer=False)
+POI = Calm.of(kind=Kind.CIRCLE, inradius_m=100.0, layer=False)
 
 
 def fix(
@@ -104,7 +105,7 @@ def test_a_fence_with_two_required_fixes_ignores_a_single_jump() -> None:
 
 
 def test_a_fence_with_its_own_buffers_uses_these() -> None:
-    calm = Calm.of(inradius_m=1_000.0, layer=False, enter_m=0.0, exit_m=150.0)
+    calm = Calm.of(kind=Kind.POLYGON, inradius_m=1_000.0, layer=False, enter_m=0.0, exit_m=150.0)
     presence = Presence(YARD)
     assert walk(presence, [-1, 1], calm)
     assert walk(presence, [50, -140, 50], calm) == []
@@ -142,7 +143,7 @@ def test_a_slow_return_does_not_widen_the_buffer() -> None:
 
 def test_in_a_layer_leaving_one_zone_and_entering_the_next_is_one_change() -> None:
     presence = Presence(-1, zone=YARD)
-    calm = Calm.of(inradius_m=100.0, layer=True)
+    calm = Calm.of(kind=Kind.CIRCLE, inradius_m=100.0, layer=True)
     seen = Seen(START, 1.0, 2.0, nan, 15.0, NEIGHBOUR, 25.0, 100.0)
     assert observe(presence, seen, calm) == Change(YARD, NEIGHBOUR, START, 1.0, 2.0, 25.0)
 
@@ -172,9 +173,42 @@ def test_the_buffer_follows_the_time_between_fixes(
     assert calm.buffer_m(presence, seen) == pytest.approx(expected_m)
 
 
-def test_fences_of_a_layer_are_zones_whatever_their_size() -> None:
-    assert Calm.of(inradius_m=60.0, layer=True).profile is Profile.ZONE
-    assert Calm.of(inradius_m=60.0, layer=False).profile is Profile.POI
+@pytest.mark.parametrize(
+    ("kind", "inradius_m", "layer", "profile"),
+    [
+        pytest.param(Kind.CIRCLE, 100.0, False, Profile.POI, id="a depot"),
+        pytest.param(Kind.CIRCLE, 151.0, False, Profile.ZONE, id="a large circle"),
+        pytest.param(Kind.CIRCLE, 100.0, True, Profile.ZONE, id="one of a layer"),
+        pytest.param(Kind.POLYGON, 30.0, False, Profile.ZONE, id="a block between streets"),
+        pytest.param(Kind.CORRIDOR, 30.0, False, Profile.ZONE, id="a road"),
+    ],
+)
+def test_small_free_circles_are_places_and_all_else_is_ground(
+    kind: Kind,
+    inradius_m: float,
+    layer: bool,
+    profile: Profile,  # noqa: FBT001 -- a table
+) -> None:
+    assert Calm.of(kind=kind, inradius_m=inradius_m, layer=layer).profile is profile
+
+
+@pytest.mark.parametrize(
+    ("calm", "expected_m"),
+    [pytest.param(ZONE, 16.0, id="ground"), pytest.param(POI, 5.0, id="a place")],
+)
+def test_no_buffer_is_wider_than_a_small_fence_allows(calm: Calm, expected_m: float) -> None:
+    presence = Presence(YARD)
+    assert calm.buffer_m(presence, fix(0, 1.0, presence, inradius_m=20.0)) == expected_m
+    presence.zone = YARD
+    assert calm.buffer_m(presence, fix(0, -1.0, presence, inradius_m=20.0)) >= expected_m
+
+
+def test_at_a_fix_every_few_seconds_a_zone_asks_for_two_fixes_unless_one_is_deep() -> None:
+    presence = Presence(YARD)
+    assert walk(presence, [-40, 30, -40], step_s=3.0) == []
+    (change,) = walk(presence, [-40, 30, 31], step_s=3.0)
+    assert change.time_us == START + 3 * S
+    assert walk(Presence(YARD), [-40, 50], step_s=3.0)
 
 
 def test_a_trace_holds_the_numbers_behind_each_judgement() -> None:
