@@ -1,7 +1,7 @@
-"""The monitor process: facts that no message brings, and the upkeep of the store.
+"""The monitor process: facts that no message brings, alerts, and the upkeep of the store.
 
-Any number may run: a silent device is found by one of them (`SKIP LOCKED`), and upkeep is
-idempotent. It holds no state; a restart loses nothing.
+Any number may run: a silent device is found by one of them (`SKIP LOCKED`), an event is judged by
+one of them (`ingest.alerts`), and upkeep is idempotent. It holds no state; a restart loses nothing.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import signal
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+from ingest.alerts import Alerts
 from ingest.announce import event_announcements
 from ingest.persistence import Store
 from tracking.errors import StoreError
@@ -49,13 +50,14 @@ async def run(settings: Settings) -> None:
     async with monitor.publisher, asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(monitor.watch(), name="monitor.watch")
         keeping = tasks.create_task(monitor.keep_up(), name="monitor.keep-up")
+        alerting = tasks.create_task(monitor.alert(), name="monitor.alert")
         await stopping.wait()
-        watching.cancel()
-        keeping.cancel()
+        for task in (watching, keeping, alerting):
+            task.cancel()
 
 
 class Monitor:
-    """Two loops, each ended by cancelling it."""
+    """Three loops, each ended by cancelling it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -70,6 +72,11 @@ class Monitor:
                 await self.publisher.publish(event_announcements(events))
                 if len(events) < _SILENT_AT_ONCE:
                     await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def alert(self) -> None:
+        """Raise alerts for what is recorded, for ever."""
+        redis_url = self._settings.redis_url.get_secret_value()
+        await Alerts(self._database_url, redis_url, self.publisher).follow()
 
     async def keep_up(self) -> None:
         """Make, compress and drop partitions, for ever."""

@@ -113,6 +113,47 @@ def notice_data(alert: Alert) -> dict[str, Any]:
     return data
 
 
+def alert_view(alert: Alert) -> dict[str, Any]:
+    """An alert as the api and Redis tell it; what has not happened is left out."""
+    view: dict[str, Any] = {
+        "id": str(alert.id),
+        "rule": alert.rule,
+        "rule_version": alert.rule_version,
+        "severity": alert.severity,
+        "state": alert.state,
+        "device": alert.device,
+        "fence": alert.fence,
+        "event": {
+            "id": alert.event_id,
+            "type": alert.event_type,
+            "time": iso(alert.opened_us),
+            "status": alert.event_status,
+            "data": alert.data,
+        },
+        "late": alert.late,
+        "opened_at": iso(alert.opened_us),
+        "recorded_at": iso(alert.recorded_us),
+        "suppressed_n": alert.suppressed_n,
+    }
+    happened = {
+        "acknowledged_at": alert.acknowledged_us,
+        "acknowledged_by": alert.acknowledged_by,
+        "snoozed_until": alert.snoozed_until_us,
+        "escalated_at": alert.escalated_us,
+        "resolved_at": alert.resolved_us,
+        "resolved_by": alert.resolved_by,
+        "resolved_reason": alert.resolved_reason,
+        "resolved_event": alert.resolved_event,
+        "suppressed_by": None if alert.suppressed_by is None else str(alert.suppressed_by),
+        "suppressed_reason": alert.suppressed_reason,
+        "note": alert.note,
+    }
+    for member, value in happened.items():
+        if value is not None:
+            view[member] = iso(value) if isinstance(value, int) else value
+    return view
+
+
 def notice(alert: Alert, type_: str, time_us: int, **more: str) -> Notice:
     """That an alert changed, as it is now."""
     return Notice(alert, type_, time_us, notice_data(alert) | more)

@@ -25,6 +25,16 @@ def events_channel(tenant: str) -> str:
     return f"wm:{tenant}:events"
 
 
+def alerts_channel(tenant: str) -> str:
+    """Channel of a tenant's alerts: each as the api tells it, whenever it changes."""
+    return f"wm:{tenant}:alerts"
+
+
+def fences_notice(tenant: str, revision: int) -> tuple[str, bytes]:
+    """The message that a tenant's fences were edited. Whoever misses it hears of it by polling."""
+    return NOTICES, _encoder.encode({"tenant": tenant, "fences": revision})
+
+
 class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
     """A position as every interface of Waymark writes it; times are aware UTC datetimes.
 

@@ -145,6 +145,14 @@ async def act_on(
         return done._replace(records=records)
 
 
+async def followed_tenants(conn: Connection) -> list[str]:
+    """The names of the tenants that have, or had, rules."""
+    found = await conn.execute(
+        "SELECT t.name FROM alert_cursor c JOIN tenant t ON t.id = c.tenant_id ORDER BY t.name"
+    )
+    return [row[0] for row in await found.fetchall()]
+
+
 async def hold(conn: Connection, tenant_id: int) -> int:
     """Be the only one to change a tenant's alerts until the commit; return our time now."""
     await conn.execute("SELECT 1 FROM alert_cursor WHERE tenant_id = %s FOR UPDATE", (tenant_id,))

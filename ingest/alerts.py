@@ -1,0 +1,170 @@
+"""The follower of the event log that raises alerts, a part of the monitor.
+
+It reads what is committed, in the order of the cursors, and writes alerts, their events and how
+far it got in one transaction. So each event is judged exactly once, whoever is killed and however
+many monitors run, and ingest pays nothing for rules.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
+
+from ingest.announce import event_announcements
+from ingest.persistence import Store
+from tracking.alert_life import Alert, alert_view, elapse
+from tracking.alerting import Desk
+from tracking.feed import (
+    Delivery,
+    EventRecord,
+    Publisher,
+    Subscribed,
+    Subscriber,
+    alerts_channel,
+    events_channel,
+)
+from tracking.rules import Matcher
+from tracking.store.alert_turn import (
+    Turn,
+    due_alerts,
+    end_turn,
+    events_between,
+    furnish,
+    take_turn,
+)
+from tracking.store.alerts import (
+    drop_alerts,
+    followed_tenants,
+    occurrences,
+    save_alerts,
+    versions_of_alerts,
+)
+from tracking.store.connection import Connection
+from tracking.store.eventlog import write_events
+from tracking.store.rules import RuleBook, rule_book
+
+logger = logging.getLogger(__name__)
+
+# A batch of this size takes tens of milliseconds, which is how long an acknowledgement may wait.
+_EVENTS_AT_ONCE = 1_000
+# Without Redis, events are found this late; deadlines are, in any case.
+_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_DEAF_S = 0.25
+# Events come in bursts; waiting this long after the first makes one turn of them.
+_GATHER_S = 0.01
+
+
+class Judged(NamedTuple):
+    """What one turn made, to be published after its commit."""
+
+    tenant: str
+    alerts: Sequence[Alert]
+    records: Sequence[EventRecord]
+
+
+class Judge:
+    """Takes turns at tenants; keeps their compiled rules from turn to turn. One task uses it."""
+
+    def __init__(self, events_at_once: int = _EVENTS_AT_ONCE) -> None:
+        self._events_at_once = events_at_once
+        self._books: dict[int, tuple[int, RuleBook, Matcher]] = {}
+
+    async def turn(self, conn: Connection) -> Judged | None:
+        """Judge the next events of one tenant and do what is due; None when nothing waits."""
+        async with conn.transaction():
+            turn = await take_turn(conn)
+            if turn is None:
+                return None
+            book, matcher = await self._rules(conn, turn)
+            upto = turn.upto if book.until is None else min(book.until, turn.upto)
+            seen = await events_between(
+                conn, turn.tenant.id, turn.cursor, upto, self._events_at_once
+            )
+            desk = Desk(matcher)
+            await furnish(conn, turn, desk, seen)
+            for one in seen:
+                desk.take(one, turn.now_us)
+            await self._elapse(conn, turn, desk)
+            await drop_alerts(conn, desk.dropped)
+            await save_alerts(conn, turn.tenant.id, desk.changed.values())
+            full = len(seen) == self._events_at_once
+            await end_turn(conn, turn, seen[-1].event.cursor if full else upto)
+            records = await write_events(conn, occurrences(turn.tenant, desk.notices))
+            told = [alert for alert in desk.changed.values() if alert.state != "suppressed"]
+            return Judged(turn.tenant.name, told, records)
+
+    async def _rules(self, conn: Connection, turn: Turn) -> tuple[RuleBook, Matcher]:
+        known = self._books.get(turn.tenant.id)
+        if known is not None:
+            since, book, matcher = known
+            ended = book.until is not None and turn.cursor >= book.until
+            if book.revision == turn.rule_revision and since <= turn.cursor and not ended:
+                return book, matcher
+        book = await rule_book(conn, turn.tenant.id, turn.cursor)
+        matcher = Matcher(book.versions)
+        self._books[turn.tenant.id] = turn.cursor, book, matcher
+        return book, matcher
+
+    async def _elapse(self, conn: Connection, turn: Turn, desk: Desk) -> None:
+        """End snoozes, escalate; an alert that an event just changed is left to the next turn."""
+        due = [alert for alert in await due_alerts(conn, turn) if alert.id not in desk.changed]
+        versions = await versions_of_alerts(conn, due)
+        for alert in due:
+            version = versions[alert.rule_number, alert.rule_version]
+            desk.notices += elapse(alert, version, turn.now_us)
+            desk.changed[alert.id] = alert
+
+
+class Alerts:
+    """The follower as a task of the monitor, ended by cancelling it."""
+
+    def __init__(self, database_url: str, redis_url: str, publisher: Publisher) -> None:
+        self._database_url = database_url
+        self._publisher = publisher
+        self._subscriber = Subscriber(redis_url)
+        self._followed: set[str] = set()
+        self._heard = asyncio.Event()
+        self._hearing = False
+
+    async def follow(self) -> None:
+        """Judge what is recorded, for ever."""
+        async with (
+            Store(self._database_url, "waymark-alerts") as store,
+            asyncio.TaskGroup() as all_,
+        ):
+            all_.create_task(self._listen(), name="alerts.listen")
+            judge = Judge()
+            while True:
+                self._heard.clear()
+                while judged := await store.insist(judge.turn):
+                    await self._publisher.publish(announcements(judged))
+                await self._subscribe(await store.insist(followed_tenants))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(
+                        _LOOK_EVERY_S if self._hearing else _LOOK_EVERY_DEAF_S
+                    ):
+                        await self._heard.wait()
+                        await asyncio.sleep(_GATHER_S)
+
+    async def _subscribe(self, tenants: Sequence[str]) -> None:
+        new = [tenant for tenant in tenants if tenant not in self._followed]
+        self._followed.update(new)
+        if new:
+            await self._subscriber.subscribe(*map(events_channel, new))
+
+    async def _listen(self) -> None:
+        async for received in self._subscriber:
+            self._hearing = isinstance(received, Delivery | Subscribed)
+            if self._hearing:
+                self._heard.set()
+
+
+def announcements(judged: Judged) -> list[tuple[str, bytes]]:
+    """(channel, payload) pairs: the events in cursor order, then each alert as it is now."""
+    channel = alerts_channel(judged.tenant)
+    return event_announcements(judged.records) + [
+        (channel, msgspec.json.encode(alert_view(alert))) for alert in judged.alerts
+    ]
