@@ -219,13 +219,13 @@ def _fold_plain(
 class _Whereabouts:
     """The part of a state that the fences stage reads and changes: 12 us less than the whole."""
 
+    presences: dict[int, Watch]
     ok_n: int
     ok_us: int
     ok_lon: float
     ok_lat: float
     interval_s: float
     fences_key: int
-    presences: dict[int, Watch]
 
 
 def _fold_fences(  # noqa: PLR0917 -- the state of a turn
@@ -248,7 +248,7 @@ def _fold_fences(  # noqa: PLR0917 -- the state of a turn
     for row, number, fix, *values in zip(
         rows.tolist(), device[met].tolist(), fixes.fixes(rows), *columns, strict=True
     ):
-        state = _Whereabouts(*values, presences=load_presences(devices.presences[number]))
+        state = _Whereabouts(load_presences(devices.presences[number]), *values)
         step = Step(fix, Quality.OK, around=scene.around(row, fix))
         fences(state, step, rules)
         outcome.facts.extend([DeviceFact(number, fact) for fact in step.facts])

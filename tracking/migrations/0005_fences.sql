@@ -89,3 +89,19 @@ CREATE TYPE ingest_state_2 AS (
     attrs       text,
     presences   bytea
 );
+
+CREATE TYPE ingest_event AS (
+    id            uuid,
+    cursor        bigint,
+    device_id     bigint, -- -1 for none
+    time          timestamptz,
+    confirmed_at  timestamptz, -- the epoch for events the fold did not raise
+    confirmed_seq bigint,
+    revision      integer,
+    late          boolean,
+    type          text,
+    subject       text,
+    status        text,
+    data          text,
+    rule          text
+);

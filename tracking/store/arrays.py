@@ -134,6 +134,13 @@ class Uuids(_Varying):
     __slots__ = ()
 
 
+class FixedUuids(PgArray):
+    """uuid, from 16 bytes each as one void column; only as a column of `Rows`."""
+
+    array_oid, element_oid, wire = 2951, 2950, "V16"
+    __slots__ = ()
+
+
 # A member of a composite type: its kind, and its values row by row.
 Column = tuple[type[PgArray], NDArray[Any]]
 VaryingColumn = tuple[type[_Varying], Sequence[bytes | None]]

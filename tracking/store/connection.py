@@ -33,7 +33,7 @@ async def connect(database_url: str, *, name: str) -> Connection:
             prepare_threshold=3,
         )
         register(conn.adapters)
-        for type_name in ("ingest_position", "ingest_state_2"):
+        for type_name in ("ingest_position", "ingest_state_2", "ingest_event"):
             info = await TypeInfo.fetch(conn, type_name)
             if info is None:
                 await conn.close()

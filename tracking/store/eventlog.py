@@ -7,11 +7,23 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+import numpy as np
 
 from tracking.feed import EventRecord
 from tracking.fold import Fact
-from tracking.store.arrays import Bools, Int4s, Int8s, Texts, Times, Uuids, texts
-from tracking.store.connection import Connection
+from tracking.store.arrays import (
+    Bools,
+    Column,
+    FixedUuids,
+    Int4s,
+    Int8s,
+    Rows,
+    Texts,
+    Times,
+    Uuids,
+    VaryingColumn,
+)
+from tracking.store.connection import Connection, type_oid
 from tracking.times import EARLIEST_US, from_us, iso, to_us
 
 # The root of every event id.
@@ -111,9 +123,7 @@ INSERT INTO event (id, tenant_id, cursor, type, subject, device_id, time, confir
 SELECT id, %s, cursor, type, subject, NULLIF(device_id, -1), time,
        NULLIF(confirmed_at, 'epoch'), CASE WHEN confirmed_at <> 'epoch' THEN confirmed_seq END,
        %s, revision, status, late, data::jsonb, rule
-FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    u(id, cursor, type, subject, device_id, time, confirmed_at, confirmed_seq, revision, status,
-      late, data, rule)
+FROM unnest(%s::ingest_event[])
 ON CONFLICT (id) DO UPDATE SET
     cursor = excluded.cursor, confirmed_at = excluded.confirmed_at,
     confirmed_seq = excluded.confirmed_seq, recorded_at = excluded.recorded_at,
@@ -189,24 +199,7 @@ async def _put(
     last, recorded_at = row
     cursors = range(last - len(changes) + 1, last + 1)
     occurrences = [change.occurrence for change in changes]
-    # The epoch stands for "not the fold's": no reading is that old.
-    confirmed = [occurrence.confirmed or (0, 0) for occurrence in occurrences]
-    columns = (
-        Uuids([change.id for change in changes]),
-        Int8s(cursors),
-        texts([occurrence.type for occurrence in occurrences]),
-        texts([occurrence.subject for occurrence in occurrences]),
-        Int8s([-1 if o.device_id is None else o.device_id for o in occurrences]),
-        Times([occurrence.time_us for occurrence in occurrences]),
-        Times([time_us for time_us, _ in confirmed]),
-        Int8s([seq for _, seq in confirmed]),
-        Int4s([change.revision for change in changes]),
-        texts([occurrence.status for occurrence in occurrences]),
-        Bools([change.late for change in changes]),
-        Texts([msgspec.json.encode(occurrence.data) for occurrence in occurrences]),
-        texts([occurrence.rule or None for occurrence in occurrences]),
-    )
-    await conn.execute(_PUT, (tenant_id, recorded_at, *columns))
+    await conn.execute(_PUT, (tenant_id, recorded_at, _rows(conn, changes, cursors)))
     recorded_at_us = to_us(recorded_at)
     return [
         EventRecord(
@@ -224,6 +217,31 @@ async def _put(
         )
         for cursor, change in zip(cursors, changes, strict=True)
     ]
+
+
+def _rows(conn: Connection, changes: Sequence[_Change], cursors: Sequence[int]) -> Rows:
+    """The changes as an array of `ingest_event`."""
+    occurrences = [change.occurrence for change in changes]
+    # The epoch stands for "not the fold's": no reading is that old.
+    confirmed = [occurrence.confirmed or (0, 0) for occurrence in occurrences]
+    fixed: list[Column] = [
+        (FixedUuids, np.frombuffer(b"".join([change.id for change in changes]), "V16")),
+        (Int8s, np.array(cursors)),
+        (Int8s, np.array([-1 if o.device_id is None else o.device_id for o in occurrences])),
+        (Times, np.array([occurrence.time_us for occurrence in occurrences])),
+        (Times, np.array([time_us for time_us, _ in confirmed])),
+        (Int8s, np.array([seq for _, seq in confirmed])),
+        (Int4s, np.array([change.revision for change in changes])),
+        (Bools, np.array([change.late for change in changes])),
+    ]
+    varying: list[VaryingColumn] = [
+        (Texts, [occurrence.type.encode() for occurrence in occurrences]),
+        (Texts, [occurrence.subject.encode() for occurrence in occurrences]),
+        (Texts, [occurrence.status.encode() for occurrence in occurrences]),
+        (Texts, [msgspec.json.encode(occurrence.data) for occurrence in occurrences]),
+        (Texts, [occurrence.rule.encode() or None for occurrence in occurrences]),
+    ]
+    return Rows(type_oid(conn, "ingest_event"), fixed, varying)
 
 
 def _hyphened(id_: bytes) -> str:
