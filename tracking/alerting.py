@@ -156,9 +156,10 @@ class Desk:
 
     def _amend(self, alert: Alert, event: EventRecord, now_us: int) -> None:
         """Bring an alert in line with the latest revision of its event."""
-        differs = (alert.data, alert.late) != (event.data, event.late)
+        # `late` stays: it tells how the event was when it was judged.
+        differs = alert.data != event.data
         back = alert.event_status != event.status
-        alert.data, alert.late, alert.event_status = event.data, event.late, event.status
+        alert.data, alert.event_status = event.data, event.status
         if not self._version(alert).holds(event):
             self._withdraw(alert, "amended", now_us)
             return
