@@ -198,7 +198,6 @@ async def _put(
     assert row is not None  # noqa: S101 -- tenant rows are never deleted
     last, recorded_at = row
     cursors = range(last - len(changes) + 1, last + 1)
-    occurrences = [change.occurrence for change in changes]
     await conn.execute(_PUT, (tenant_id, recorded_at, _rows(conn, changes, cursors)))
     recorded_at_us = to_us(recorded_at)
     return [
