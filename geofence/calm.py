@@ -106,16 +106,17 @@ _POI_ENTER_INRADIUS = 0.5
 _WIDENED_MAX = 3
 # A return within this time of the last change is a quick one.
 _QUICK_US = 600_000_000
-# The slow way: a run of this many fixes and this long, and on the mean a third of the buffer deep.
+# The slow way: a run of this many fixes and this long, and on the mean 0.3 buffers deep.
 # The time quadruples where the buffer doubles: if it only doubled, a week on the border of a depot
 # under slow noise would give 36 transitions instead of 5. From 120 s on instead of 60, 187 of 345
 # shallow stays in Chicago would be lost instead of 61.
 _SLOW_FIXES = 3
 _SLOW_US = 60_000_000
-_SLOW_DEPTH = 1.0 / 3.0
-# A zone's buffer in metres and in accuracies by the time between fixes; linear in between. At 60 s
-# and more every metre costs deep visits that hold one or two fixes.
-_ZONE_BUFFERS = ((30.0, 20.0, 1.0), (60.0, 10.0, 1.0), (120.0, 5.0, 0.0))
+_SLOW_DEPTH = 0.3
+# The buffer in metres and in accuracies by the time between fixes; linear in between. With 20 m at
+# 15 s, 10 m of noise leaves 15 % of the false transitions; with 25 m, 4 % of the deep visits are
+# lost. At 60 s and more every metre costs deep visits that hold one or two fixes.
+_ZONE_BUFFERS = ((15.0, 21.0, 1.0), (30.0, 20.0, 1.0), (60.0, 10.0, 1.0), (120.0, 5.0, 0.0))
 _POI_BUFFERS = ((90.0, 5.0, 0.5), (120.0, 5.0, 0.0))
 # Below this interval a zone asks for two fixes beyond the buffer: one may be a spike.
 _TWO_FIXES_S = 5.0

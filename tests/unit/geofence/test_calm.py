@@ -5,6 +5,7 @@ from dataclasses import astuple, replace
 from itertools import pairwise
 from math import nan
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,8 @@ from geofence.calm import (
     settled,
 )
 from geofence.shapes import Kind
+from tests.calm_study.machines import naive_turns
+from tests.calm_study.parked import INTERVAL_S, NOISES, parked, stay
 
 YARD = 7
 NEIGHBOUR = 8
@@ -75,7 +78,7 @@ def test_a_fix_on_the_other_side_that_is_not_beyond_the_buffer_changes_nothing()
 def test_leaving_needs_the_buffer_as_entering_does() -> None:
     presence = Presence(YARD, zone=YARD)
     assert walk(presence, [50, -19, 50]) == []
-    (change,) = walk(presence, [50, -5, -21])
+    (change,) = walk(presence, [50, -5, -23])
     assert (change.left, change.entered, change.time_us) == (YARD, OUTSIDE, START + 15 * S)
 
 
@@ -156,11 +159,12 @@ def test_a_place_on_the_border_is_no_reason_to_change() -> None:
 @pytest.mark.parametrize(
     ("calm", "interval_s", "expected_m"),
     [
-        pytest.param(ZONE, 15.0, 20.0, id="a zone often seen"),
+        pytest.param(ZONE, 15.0, 21.0, id="a zone often seen"),
+        pytest.param(ZONE, 30.0, 20.0, id="a zone seen twice a minute"),
         pytest.param(ZONE, 45.0, 15.0, id="between two tested intervals"),
         pytest.param(ZONE, 60.0, 10.0, id="a zone seen once a minute"),
         pytest.param(ZONE, 600.0, 5.0, id="a zone rarely seen"),
-        pytest.param(ZONE, 0.0, 20.0, id="an interval not known yet"),
+        pytest.param(ZONE, 0.0, 21.0, id="an interval not known yet"),
         pytest.param(POI, 15.0, 5.0, id="a depot"),
         pytest.param(POI, 600.0, 5.0, id="a depot rarely seen"),
     ],
@@ -186,8 +190,8 @@ def test_the_buffer_follows_the_time_between_fixes(
 def test_small_free_circles_are_places_and_all_else_is_ground(
     kind: Kind,
     inradius_m: float,
-    layer: bool,
-    profile: Profile,  # noqa: FBT001 -- a table
+    layer: bool,  # noqa: FBT001 -- a table
+    profile: Profile,
 ) -> None:
     assert Calm.of(kind=kind, inradius_m=inradius_m, layer=layer).profile is profile
 
@@ -217,9 +221,9 @@ def test_a_trace_holds_the_numbers_behind_each_judgement() -> None:
     for i, depth_m in enumerate([-30.0, 10.0, 25.0]):
         observe(presence, fix(15 * i, depth_m, presence), ZONE, trace)
     assert trace == [
-        Glance(START, -30.0, 20.0, 0, 0, 0.0, Verdict.NONE),
-        Glance(START + 15 * S, 10.0, 20.0, 0, 1, 10.0, Verdict.NONE),
-        Glance(START + 30 * S, 25.0, 20.0, 0, 2, 17.5, Verdict.FAST),
+        Glance(START, -30.0, 21.0, 0, 0, 0.0, Verdict.NONE),
+        Glance(START + 15 * S, 10.0, 21.0, 0, 1, 10.0, Verdict.NONE),
+        Glance(START + 30 * S, 25.0, 21.0, 0, 2, 17.5, Verdict.FAST),
     ]
 
 
@@ -299,3 +303,29 @@ def test_a_trace_changes_no_answer(steps: list[tuple[int, float, float]]) -> Non
         assert observe(traced, seen, POI, trace) == change
         assert plain == traced
         assert (trace[-1].verdict is not Verdict.NONE) == (change is not None)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize(
+    ("calm", "inradius_m"),
+    [pytest.param(ZONE, 1_000.0, id="zone"), pytest.param(POI, 100.0, id="depot")],
+)
+@pytest.mark.parametrize("says_accuracy", [True, False], ids=["accuracy", "no accuracy"])
+def test_a_week_parked_on_a_border_is_calm_and_the_true_leaving_is_found_at_once(
+    noise: str,
+    calm: Calm,
+    inradius_m: float,
+    says_accuracy: bool,  # noqa: FBT001 -- a table
+) -> None:
+    for seed in range(3):
+        fixes, depth_m, left_at = parked(noise, 10.0, seed)
+        if not says_accuracy:
+            fixes = replace(fixes, accuracy_m=np.full(len(fixes.t), nan))
+        assert len(naive_turns(fixes.t, depth_m)) > 2_500
+        turns = stay(fixes, depth_m, calm, inradius_m)
+        # 2 to 8 seen, over 72 weeks.
+        assert len(turns) - 1 <= 12
+        assert not turns[-1].inside
+        was_inside = [turn for turn in turns if turn.t <= left_at][-1].inside
+        if was_inside:
+            assert turns[-1].t <= left_at + INTERVAL_S
