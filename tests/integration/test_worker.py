@@ -11,9 +11,11 @@ import pytest
 from ingest.mqtt import Message
 from ingest.pipeline import Committed, Pipeline
 from ingest.worker import Worker
-from tests.integration.ingest_rig import Rig, pos
+from tests.integration.api_site import api_site
+from tests.integration.ingest_rig import Rig, draft, pos
 from tests.services import Mosquitto
 from tracking.errors import SettingsError
+from tracking.feed import Delivery, EventRecord, Subscriber, decode_event, events_channel
 from tracking.settings import Settings, load_settings
 from tracking.store.connection import Connection
 from waymark.replay.publish import Publisher, parse_url
@@ -93,3 +95,54 @@ def test_a_worker_outside_the_division_says_which_setting_to_change() -> None:
     with pytest.raises(SettingsError, match=r"WAYMARK_WORKERS is 2.*no worker 2"):
         Worker(load_settings(workers=2), index=2)
     Worker(load_settings(workers=1, mqtt_group="g"), index=7)
+
+
+async def test_a_retraction_reaches_redis_and_the_api(
+    database_url: str, valkey_url: str, mosquitto: Mosquitto
+) -> None:
+    run = uuid4().hex
+    settings = load_settings(
+        database_url=database_url,
+        redis_url=valkey_url,
+        mqtt_url=mosquitto.url,
+        mqtt_client_id=f"worker-{run}",
+    )
+    heard: list[EventRecord] = []
+    subscriber = Subscriber(valkey_url, [events_channel("default")])
+
+    async def listen() -> None:
+        async for received in subscriber:
+            if isinstance(received, Delivery):
+                event = decode_event(received.payload)
+                if event.subject == run:
+                    heard.append(event)
+
+    def east(t_s: float, metres: float) -> Message:
+        return pos(run, t_s, 13.0 + metres / 68_677.0, 52.0)
+
+    yard = {"type": "Circle", "center": [13.0 + 1_500 / 68_677.0, 52.0], "radius_m": 505}
+    async with Rig(database_url) as rig:
+        await rig.save(draft("yard", yard, dwell_s=600.0))
+        listening = asyncio.create_task(listen())
+        async with working(settings):
+            publish(mosquitto.url, [east(0, 0), east(100, 1_500), east(1_000, 1_500)])
+
+            async def dwelled() -> bool:
+                return any(event.type == "fence.dwelled" for event in heard)
+
+            await until(dwelled)
+            publish(mosquitto.url, [east(400, 4_000), east(700, 4_000)])
+
+            async def retracted() -> bool:
+                return any(
+                    event.status == "retracted" and event.type == "fence.dwelled" for event in heard
+                )
+
+            await until(retracted)
+        listening.cancel()
+    gone = {event.id: event for event in heard if event.status == "retracted"}
+    (dwelling,) = [event for event in gone.values() if event.type == "fence.dwelled"]
+    assert (dwelling.revision, dwelling.late) == (2, True)
+    async with api_site(database_url, valkey_url) as site:
+        answer = await site.get("/v1/events", status="retracted", device=run)
+        assert {item["id"] for item in answer.json()["items"]} == gone.keys()
