@@ -13,6 +13,10 @@ class ShapeError(ValueError):
         return f"{self.field}: {self.message}" if self.field else self.message
 
 
+class NoAreaError(ShapeError):
+    """A ring or polygon that encloses nothing: as one of several it can be left out."""
+
+
 def at(where: str, part: str | int) -> str:
     """The field `part` of `where`: a name after a dot, a number in brackets."""
     if isinstance(part, int):

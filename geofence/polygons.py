@@ -9,13 +9,14 @@ from shapely import MultiPolygon, Polygon
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
-from geofence.faults import ShapeError, at
+from geofence.faults import NoAreaError, ShapeError, at
 from geofence.rings import MAX_VERTICES, Run, ring
 
 # A mended shape may differ this much in area from what its rings enclose: loops where a line was
 # digitised over itself are far smaller, a bow-tie (corners in the wrong order) far larger.
 _AREA_CHANGE = 0.01
 _WORLD = shapely.box(-180.0, -90.0, 180.0, 90.0)
+_TURNED = "rings turned, outer counterclockwise"
 _PLACE = re.compile(r"\[(\S+) (\S+?)\]")
 
 
@@ -45,7 +46,20 @@ def multipolygon(coordinates: object, where: str, notes: list[str]) -> BaseGeome
     """
     if not isinstance(coordinates, list | tuple) or not coordinates:
         raise ShapeError("no polygons" if coordinates == [] else "not a list of polygons", where)
-    parts = [polygon(part, at(where, i), notes) for i, part in enumerate(coordinates)]
+    found: list[str] = []
+    parts = []
+    for i, part in enumerate(coordinates):
+        try:
+            parts.append(polygon(part, at(where, i), found))
+        except NoAreaError as exc:
+            if len(coordinates) == 1:
+                raise
+            found.append(f"{exc.field}: left out, it encloses no area")
+    if not parts:
+        raise NoAreaError("encloses no area", where)
+    if any(note.endswith(_TURNED) for note in found):  # once, where there may be hundreds
+        notes.append(f"{where}: {_TURNED}")
+    notes += [note for note in found if not note.endswith(_TURNED)]
     if sum(map(shapely.get_num_coordinates, parts)) > MAX_VERTICES:
         raise ShapeError(f"more than {MAX_VERTICES:,} vertices", where)
     return glued(parts, where, notes)
@@ -113,7 +127,12 @@ def _rings(coordinates: object, where: str, notes: list[str]) -> list[Run]:
         raise ShapeError("not a list of rings", where)
     if not coordinates:
         raise ShapeError("no rings", where)
-    rings = [ring(part, at(where, i), notes) for i, part in enumerate(coordinates)]
+    rings = [ring(coordinates[0], at(where, 0), notes)]
+    for i, part in enumerate(coordinates[1:], start=1):
+        try:
+            rings.append(ring(part, at(where, i), notes))
+        except NoAreaError as exc:
+            notes.append(f"{exc.field}: left out, it encloses no area")
     for run in rings:
         if float(np.ptp(run.lon)) > 360.0 and not run.turns:
             raise ShapeError("spans more than 360 degrees of longitude", run.where)
@@ -122,9 +141,8 @@ def _rings(coordinates: object, where: str, notes: list[str]) -> list[Run]:
 
 def _outer_first(rings: list[Run], where: str, notes: list[str]) -> list[Run]:
     areas = [run.signed_area for run in rings]
-    turned = sum((area > 0.0) != (i == 0) for i, area in enumerate(areas))
-    if turned:
-        notes.append(f"{where}: {turned} of {len(rings)} rings turned, outer counterclockwise")
+    if any((area > 0.0) != (i == 0) for i, area in enumerate(areas)):
+        notes.append(f"{where}: {_TURNED}")
     largest = max(range(len(rings)), key=lambda i: abs(areas[i]))
     if largest and Polygon(rings[largest].coordinates).covers(Polygon(rings[0].coordinates)):
         notes.append(f"{where}: ring {largest} holds the others, so it is the outer one")
@@ -140,7 +158,7 @@ def _mended(rings: Sequence[Run], where: str, notes: list[str]) -> BaseGeometry:
     field, fault = _fault(rings, str(shapely.is_valid_reason(drawn)))
     mended = areal(shapely.make_valid(drawn, method="structure", keep_collapsed=False))
     if mended.is_empty:
-        raise ShapeError("encloses no area", where)
+        raise NoAreaError("encloses no area", where)
     if abs(mended.area - enclosed) > _AREA_CHANGE * abs(enclosed):
         raise ShapeError(fault, field or where)
     notes.append(f"{field or where}: {fault}: mended")
@@ -173,7 +191,7 @@ def _polar(rings: Sequence[Run], where: str, notes: list[str]) -> BaseGeometry:
     grounds.sort(key=lambda ground: -ground.area)
     result = areal(shapely.difference(grounds[0], shapely.union_all(grounds[1:])))
     if result.is_empty:
-        raise ShapeError("encloses no area", where)
+        raise NoAreaError("encloses no area", where)
     return shapely.orient_polygons(result)
 
 

@@ -7,7 +7,7 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from geofence.faults import ShapeError, at
+from geofence.faults import NoAreaError, ShapeError, at
 from geofence.geodesy import Floats
 
 # Beyond this a request is a mistake (a country in full detail has some 50,000).
@@ -51,7 +51,8 @@ def ring(value: object, where: str, notes: list[str]) -> Run:
     """The closed ring written as `value`, without repeated vertices; what was mended goes to notes.
 
     Raises:
-        ShapeError: it is no list of positions on Earth, or has fewer than three distinct ones.
+        NoAreaError: it has fewer than three distinct positions.
+        ShapeError: it is no list of positions on Earth.
     """
     places = positions(value, where, notes)
     closed = len(places) > 1 and _same_place(places[0], places[-1])
@@ -61,7 +62,7 @@ def ring(value: object, where: str, notes: list[str]) -> Run:
     keep = _distinct(places, where, notes)
     places, vertex = places[keep], vertex[keep]
     if len(places) < 4:
-        raise ShapeError("a ring needs at least 3 distinct positions", where)
+        raise NoAreaError("a ring needs at least 3 distinct positions", where)
     if not closed:
         notes.append(f"{where}: ring closed")
     lon = unwrapped(places, where, notes)
@@ -181,5 +182,5 @@ def _distinct(places: Floats, where: str, notes: list[str]) -> NDArray[np.int64]
     fresh[1:] = (places[1:] != places[:-1]).any(axis=1)
     dropped = len(fresh) - int(fresh.sum())
     if dropped:
-        notes.append(f"{where}: {dropped} repeated vertices dropped")
+        notes.append(f"{where}: repeated vertices dropped, {dropped} of them")
     return np.flatnonzero(fresh)
