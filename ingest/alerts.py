@@ -11,11 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-import msgspec
-
-from ingest.announce import event_announcements
 from ingest.persistence import Store
-from tracking.alert_life import Alert, alert_view, elapse
+from tracking.alert_life import Alert, announcements, elapse
 from tracking.alerting import Desk
 from tracking.feed import (
     Delivery,
@@ -23,7 +20,6 @@ from tracking.feed import (
     Publisher,
     Subscribed,
     Subscriber,
-    alerts_channel,
     events_channel,
 )
 from tracking.rules import Matcher
@@ -140,7 +136,7 @@ class Alerts:
             while True:
                 self._heard.clear()
                 while judged := await store.insist(judge.turn):
-                    await self._publisher.publish(announcements(judged))
+                    await self._publisher.publish(announcements(*judged))
                 await self._subscribe(await store.insist(followed_tenants))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(
@@ -160,11 +156,3 @@ class Alerts:
             self._hearing = isinstance(received, Delivery | Subscribed)
             if self._hearing:
                 self._heard.set()
-
-
-def announcements(judged: Judged) -> list[tuple[str, bytes]]:
-    """(channel, payload) pairs: the events in cursor order, then each alert as it is now."""
-    channel = alerts_channel(judged.tenant)
-    return event_announcements(judged.records) + [
-        (channel, msgspec.json.encode(alert_view(alert))) for alert in judged.alerts
-    ]

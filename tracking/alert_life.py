@@ -7,12 +7,14 @@ resolved -> open           by hand, or because its event came back
 suppressed                 kept silent by a cooldown or quiet hours; nobody acts on it
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from tracking.errors import WaymarkError
+from tracking.feed import EventRecord, alerts_channel, encode_event, events_channel
 from tracking.rules import RuleVersion, Severity
 from tracking.times import iso
 
@@ -247,3 +249,12 @@ def elapse(alert: Alert, version: RuleVersion, now_us: int) -> list[Notice]:
         return []
     alert.state, alert.severity, alert.escalated_us = "escalated", version.rule.escalate_to, due_us
     return [notice(alert, "alert.escalated", due_us)]
+
+
+def announcements(
+    tenant: str, alerts: Iterable[Alert], records: Iterable[EventRecord]
+) -> list[tuple[str, bytes]]:
+    """(channel, payload) of what changed: the events in cursor order, then the alerts as now."""
+    told = [(events_channel(tenant), encode_event(record)) for record in records]
+    channel = alerts_channel(tenant)
+    return told + [(channel, msgspec.json.encode(alert_view(alert))) for alert in alerts]

@@ -1,7 +1,6 @@
 """One turn at a tenant's event log: what the follower of alerts reads and writes."""
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracking.alert_life import Alert
@@ -13,6 +12,7 @@ from tracking.store.connection import Connection
 from tracking.times import from_us, to_us
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
 _DUE_AT_ONCE = 500
@@ -24,7 +24,7 @@ WHERE c.cursor < t.feed_cursor OR EXISTS (
 ORDER BY c.visited_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED
 """
 
-_EVENT = """
+EVENT = """
 SELECT e.id, t.name, e.type, e.subject, e.time, e.recorded_at, e.revision, e.status, e.late,
     e.cursor, e.data, e.device_id, d.groups, d.tags
 FROM event e JOIN tenant t ON t.id = e.tenant_id LEFT JOIN device d ON d.id = e.device_id
@@ -93,32 +93,12 @@ async def events_between(
     """Events with cursors in (after, upto], in that order, without those about alerts."""
     found = await conn.execute(
         (
-            _EVENT + "AND e.cursor > %(after)s AND e.cursor <= %(upto)s "
+            EVENT + "AND e.cursor > %(after)s AND e.cursor <= %(upto)s "
             "ORDER BY e.cursor LIMIT %(limit)s"
         ).encode(),
         {"tenant_id": tenant_id, "after": after, "upto": upto, "limit": limit},
     )
-    return [_seen(row) for row in await found.fetchall()]
-
-
-async def events_of_window(
-    conn: Connection, tenant_id: int, start: datetime, end: datetime
-) -> AsyncIterator[Seen]:
-    """The active events that happened in [start, end), as they happened, a few at a time.
-
-    Within a transaction of the caller.
-    """
-    async with conn.cursor(name="window") as cursor:
-        cursor.itersize = 2_000
-        await cursor.execute(
-            (
-                _EVENT + "AND e.status = 'active' AND e.time >= %(start)s AND e.time < %(end)s "
-                "ORDER BY e.time, e.cursor"
-            ).encode(),
-            {"tenant_id": tenant_id, "start": start, "end": end},
-        )
-        async for row in cursor:
-            yield _seen(row)
+    return [seen_of(row) for row in await found.fetchall()]
 
 
 async def furnish(conn: Connection, turn: Turn, desk: Desk, seen: Sequence[Seen]) -> None:
@@ -234,7 +214,8 @@ async def _add_cleared(
         desk.cleared_since[alert] = Clearing(str(event), to_us(time))
 
 
-def _seen(row: tuple[Any, ...]) -> Seen:
+def seen_of(row: tuple[Any, ...]) -> Seen:
+    """A row of `EVENT`."""
     (id_, tenant, type_, subject, time, recorded_at, revision, status, late, cursor, data,
      device_id, groups, tags) = row  # fmt: skip
     event = EventRecord(

@@ -1,0 +1,138 @@
+"""Rules: read, saved, deleted, and tried on what has happened."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from api.alert_schemas import RuleInput, RuleQuery, TrialInput, rule_of
+from api.answers import answer, page
+from api.auth import Caller, Writer
+from api.cursors import name_cursor, read_name_cursor
+from api.fence_schemas import body_of, decoded
+from api.problems import Problem, not_found
+from api.schemas import NoQuery, Paged
+from api.services import services_of
+from tracking.alert_life import alert_view
+from tracking.rules import Rule
+from tracking.store.alert_trial import try_rule
+from tracking.store.rules import StoredRule, delete_rule, get_rule, list_rules, save_rule
+
+router = APIRouter(prefix="/v1/rules", tags=["rules"])
+
+RuleId = Annotated[
+    str,
+    Path(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$",
+        description="The rule's id, chosen by whoever made it",
+    ),
+]
+
+
+@router.get("")
+async def rules(request: Request, caller: Caller, query: Annotated[Paged, Query()]) -> Response:
+    """Rules by id, in their latest versions."""
+    after = read_name_cursor(query.cursor)
+    found = await services_of(request).pool.run(
+        list_rules, caller.tenant_id, after=after, limit=query.limit + 1
+    )
+    items = found[: query.limit]
+    more = name_cursor(items[-1].version.rule.id) if len(found) > len(items) else None
+    return page([_view(item) for item in items], more)
+
+
+@router.post("", status_code=201, openapi_extra=body_of(RuleInput))
+async def create(request: Request, caller: Writer, _: Annotated[NoQuery, Query()]) -> Response:
+    """Make a rule; without an `id` it gets one. It judges what is recorded from now on."""
+    rule = rule_of(decoded(await request.body(), RuleInput))
+    stored = await services_of(request).pool.run(
+        save_rule, caller.tenant_id, rule, author=caller.name, create=True
+    )
+    if stored is None:
+        raise Problem(409, f"rule {rule.id!r} is there already: PUT changes it", field="id")
+    response = answer(_view(stored))
+    response.status_code = 201
+    response.headers["Location"] = f"/v1/rules/{rule.id}"
+    return response
+
+
+@router.post("/test", openapi_extra=body_of(TrialInput))
+async def test(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]) -> Response:
+    """What a rule would have raised for what happened in [from, to), and for whom.
+
+    Nothing is saved, nobody is told; the ids are those the rule raises live.
+    """
+    given = decoded(await request.body(), TrialInput)
+    if given.start >= given.end:
+        raise Problem(422, "it is not before `to`", field="from")
+    rule = rule_of(given.rule)
+    trial = await services_of(request).pool.run(
+        try_rule, caller.tenant_id, rule, given.start, given.end, limit=given.limit
+    )
+    return answer(
+        {
+            "rule": rule.id,
+            "events_n": trial.events_n,
+            "alerts_n": trial.devices.total(),
+            "suppressed_n": {reason: trial.suppressed[reason] for reason in ("cooldown", "quiet")},
+            "devices": [
+                {"device": device, "alerts_n": n} for device, n in trial.devices.most_common()
+            ],
+            "items": [alert_view(alert) for alert in trial.alerts],
+        }
+    )
+
+
+@router.get("/{id}")
+async def rule(
+    request: Request,
+    caller: Caller,
+    id: RuleId,  # noqa: A002 -- the name in the path, and so in problems, as below
+    query: Annotated[RuleQuery, Query()],
+) -> Response:
+    """One rule, or one of its versions, which also a deleted rule has."""
+    stored = await services_of(request).pool.run(
+        get_rule, caller.tenant_id, id, version=query.version
+    )
+    if stored is None:
+        raise not_found(f"rule {id!r}" + (f" version {query.version}" if query.version else ""))
+    return answer(_view(stored))
+
+
+@router.put("/{id}", openapi_extra=body_of(RuleInput))
+async def save(
+    request: Request,
+    caller: Writer,
+    id: RuleId,  # noqa: A002
+    _: Annotated[NoQuery, Query()],
+) -> Response:
+    """Make or change a rule: its next version, which judges what is recorded from now on."""
+    wanted = rule_of(decoded(await request.body(), RuleInput), id)
+    stored = await services_of(request).pool.run(
+        save_rule, caller.tenant_id, wanted, author=caller.name, create=False
+    )
+    if stored is None:
+        raise not_found(f"rule {id!r}")
+    return answer(_view(stored))
+
+
+@router.delete("/{id}", status_code=204)
+async def delete(
+    request: Request,
+    caller: Writer,
+    id: RuleId,  # noqa: A002
+    _: Annotated[NoQuery, Query()],
+) -> Response:
+    """End a rule. Its alerts stay, and a retraction still closes them."""
+    if not await services_of(request).pool.run(delete_rule, caller.tenant_id, id, caller.name):
+        raise not_found(f"rule {id!r}")
+    return Response(status_code=204)
+
+
+def _view(stored: StoredRule) -> dict[str, Any]:
+    rule = stored.version.rule
+    return {name: getattr(rule, name) for name in Rule.__struct_fields__} | {
+        "version": stored.version.version,
+        "created_at": stored.created_at,
+        "updated_at": stored.updated_at,
+        "updated_by": stored.updated_by,
+    }
