@@ -19,12 +19,25 @@ from api import problems
 from api.auth import KeyCache
 from api.edge import Edge
 from api.fanout import Fanout
+from api.fencebooks import FenceBooks
 from api.metrics import Metrics
-from api.routers import dead_letters, devices, events, feed, health, ledger, positions
+from api.routers import (
+    alerts,
+    dead_letters,
+    devices,
+    events,
+    feed,
+    fences,
+    health,
+    ledger,
+    positions,
+    rules,
+)
 from api.routers import map as live_map
 from api.services import Services
 from api.socket import FeedProtocol
 from tracking.errors import SettingsError
+from tracking.feed import Publisher
 from tracking.settings import Settings
 from tracking.store.keys import authenticate_digest
 from tracking.store.pool import ReadPool
@@ -50,6 +63,8 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastA
         pool=pool,
         keys=KeyCache(lambda digest: pool.run(authenticate_digest, digest)),
         fanout=Fanout(settings.redis_url.get_secret_value(), pool, metrics),
+        books=FenceBooks(pool),
+        publisher=Publisher(settings.redis_url.get_secret_value()),
         metrics=metrics,
     )
 
@@ -57,7 +72,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastA
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await pool.open()
         try:
-            async with services.fanout:
+            async with services.fanout, services.publisher:
                 yield
         finally:
             await pool.close()
@@ -75,16 +90,28 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastA
     )
     app.state.services = services
     problems.install(app)
-    for noun in (devices, positions, events, ledger, dead_letters, health, live_map, feed):
+    for noun in (
+        devices,
+        positions,
+        events,
+        fences,
+        rules,
+        alerts,
+        ledger,
+        dead_letters,
+        health,
+        live_map,
+        feed,
+    ):
         app.include_router(noun.router)
     app.include_router(live_map.map_routes(map_dir))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET"],
-            allow_headers=["Authorization", "X-Request-Id"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "X-Request-Id"],
+            expose_headers=["ETag", "Location", "X-Request-Id", "Retry-After"],
             max_age=600,
         )
     app.add_middleware(

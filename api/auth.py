@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.problems import unauthorized
+from api.problems import forbidden, unauthorized
 from api.services import services_of
 from tracking.store.keys import Principal, digest_of
 
@@ -15,6 +15,9 @@ from tracking.store.keys import Principal, digest_of
 _REMEMBERED_S = 5.0
 # Beyond this many distinct keys in five seconds somebody is guessing.
 _REMEMBERED = 10_000
+
+# Everybody else reads.
+_WRITERS = frozenset({"admin", "dispatcher", "service"})
 
 Lookup = Callable[[bytes], Awaitable[Principal | None]]
 
@@ -68,3 +71,18 @@ async def current_principal(
 
 
 Caller = Annotated[Principal, Depends(current_principal)]
+
+
+def writing_principal(caller: Caller) -> Principal:
+    """The principal of a request that changes something.
+
+    Raises:
+        Problem: 403, the role only reads.
+    """
+    if caller.role not in _WRITERS:
+        raise forbidden(caller.role)
+    return caller
+
+
+# The dependency of every route that changes something.
+Writer = Annotated[Principal, Depends(writing_principal)]

@@ -1,7 +1,7 @@
 """Every refusal of the api, as RFC 9457 problem+json. One shape, whoever refused."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +25,10 @@ _KINDS = {
     403: "forbidden",
     404: "not-found",
     405: "method-not-allowed",
+    409: "conflict",
+    412: "changed-meanwhile",
     413: "too-large",
+    415: "unknown-format",
     422: "invalid-parameter",
     500: "internal",
     503: "unavailable",
@@ -33,7 +36,10 @@ _KINDS = {
 
 
 class Problem(Exception):  # noqa: N818 -- RFC 9457's own word
-    """A refusal with its status; `field` names the parameter at fault, if one is."""
+    """A refusal with its status; `field` names the parameter at fault, if one is.
+
+    `errors` lists every fault, where there may be several.
+    """
 
     def __init__(
         self,
@@ -42,11 +48,13 @@ class Problem(Exception):  # noqa: N818 -- RFC 9457's own word
         *,
         field: str | None = None,
         headers: Mapping[str, str] | None = None,
+        errors: Sequence[Mapping[str, object]] = (),
     ) -> None:
         self.status = status
         self.detail = detail
         self.field = field
         self.headers = dict(headers or {})
+        self.errors = list(errors)
         super().__init__(detail)
 
 
@@ -60,6 +68,11 @@ def bad_cursor() -> Problem:
 def unauthorized(detail: str) -> Problem:
     """The answer to a request without a valid key."""
     return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def forbidden(role: str) -> Problem:
+    """The answer to who may read but asks for more."""
+    return Problem(403, f"a key of role {role} only reads: use one of admin, dispatcher or service")
 
 
 def not_found(what: str) -> Problem:
@@ -98,7 +111,7 @@ def _answer(request: Request, problem: Problem, **more: object) -> Response:
 
 async def _on_problem(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, Problem)  # noqa: S101 -- registered for it alone, as below
-    return _answer(request, exc)
+    return _answer(request, exc, **({"errors": exc.errors} if exc.errors else {}))
 
 
 async def _on_http_exception(request: Request, exc: Exception) -> Response:

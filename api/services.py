@@ -8,7 +8,9 @@ from starlette.requests import HTTPConnection
 if TYPE_CHECKING:
     from api.auth import KeyCache
     from api.fanout import Fanout
+    from api.fencebooks import FenceBooks
     from api.metrics import Metrics
+    from tracking.feed import Publisher
     from tracking.settings import Settings
     from tracking.store.pool import ReadPool
 
@@ -21,6 +23,8 @@ class Services:
     pool: "ReadPool"
     keys: "KeyCache"
     fanout: "Fanout"
+    books: "FenceBooks"
+    publisher: "Publisher"
     metrics: "Metrics"
 
 

@@ -100,8 +100,16 @@ class FenceInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(FenceInput)
 
 
-def read_fence(raw: bytes | msgspec.Raw, *, id_: str | None = None, where: str = "") -> FenceDraft:
-    """A fence out of its JSON. `id_` is what the address says; without one, its `id` counts.
+def read_fence(
+    raw: bytes | msgspec.Raw,
+    *,
+    id_: str | None = None,
+    fallback_id: str | None = None,
+    where: str = "",
+) -> FenceDraft:
+    """A fence out of its JSON.
+
+    `id_` is what the address says; without one its `id` counts, and without that `fallback_id`.
 
     Raises:
         InputError: it is no fence; `field` is the place, and begins at `where`.
@@ -110,7 +118,7 @@ def read_fence(raw: bytes | msgspec.Raw, *, id_: str | None = None, where: str =
         given = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise explained(exc, where) from None
-    return _draft(given, id_, where)
+    return _draft(given, id_, fallback_id, where)
 
 
 def draft_of(
@@ -125,7 +133,7 @@ def draft_of(
         given = msgspec.convert({**members, "shape": dict(shape)}, FenceInput)
     except msgspec.ValidationError as exc:
         raise explained(exc, where) from None
-    return _draft(given, None, where)
+    return _draft(given, None, None, where)
 
 
 def explained(exc: Exception, where: str = "") -> InputError:
@@ -146,26 +154,23 @@ def explained(exc: Exception, where: str = "") -> InputError:
     return _fault(message[:1].lower() + message[1:].replace("`", ""), where, path)
 
 
-def _draft(given: FenceInput, id_: str | None, where: str) -> FenceDraft:
+def _draft(given: FenceInput, id_: str | None, fallback_id: str | None, where: str) -> FenceDraft:
     if id_ is not None and given.id not in {None, id_}:
         raise _fault(f"it is not {id_!r}, as in the address", where, "id")
-    fence_id = id_ if id_ is not None else given.id
+    fence_id = next((i for i in (id_, given.id, fallback_id) if i is not None), None)
     if fence_id is None:
         raise _fault("it is missing", where, "id")
     shape, notes = _shape(given.shape, where)
     effective_from_us = None if given.effective_from is None else to_us(given.effective_from)
     if effective_from_us is not None and effective_from_us < 0:
         raise _fault("times reach from 1970 on", where, "effective_from")
-    attrs = _stored(given.attrs, where, "attrs")
-    if len(attrs) > MAX_ATTRS_BYTES:
-        raise _fault(f"at most {MAX_ATTRS_BYTES:,} bytes of JSON", where, "attrs")
     return FenceDraft(
         id=fence_id,
         name=given.name if given.name is not None else fence_id,
         shape=shape,
-        document=_stored(_document(given.shape, shape, notes), where, "shape"),
+        document=_stored(_document(given.shape, shape, notes), "shape", where),
         options=_options(given, where),
-        attrs=attrs,
+        attrs=stored_json(given.attrs, "attrs", where),
         notes=tuple(notes),
         effective_from_us=effective_from_us,
     )
@@ -220,7 +225,19 @@ def _schedule(given: ScheduleInput | None, where: str) -> Schedule | None:
     return schedule
 
 
-def _stored(value: object, where: str, member: str) -> bytes:
+def stored_json(attrs: Mapping[str, object], member: str, where: str = "") -> bytes:
+    """Attributes as they are stored.
+
+    Raises:
+        InputError: they are too long, or hold what the database cannot keep.
+    """
+    encoded = _stored(attrs, member, where)
+    if len(encoded) > MAX_ATTRS_BYTES:
+        raise _fault(f"at most {MAX_ATTRS_BYTES:,} bytes of JSON", where, member)
+    return encoded
+
+
+def _stored(value: object, member: str, where: str) -> bytes:
     encoded = msgspec.json.encode(value)
     # What PostgreSQL cannot keep; an escaped backslash before it is text like any other.
     if b"\\u0000" in encoded.replace(b"\\\\", b""):

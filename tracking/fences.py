@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Literal
 
 import msgspec
 
 from geofence.shapes import Shape
+
+Outcome = Literal["created", "changed", "unchanged", "refused", "held_back"]
+Reason = Literal["exists", "other_version", "too_early"]
 
 
 class Audience(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,3 +112,18 @@ class FenceDraft:
     effective_from_us: int | None = None
     # Save only over one of these versions; 0 stands for there being none, or a deleted one.
     only_over: tuple[int, ...] | None = None
+
+
+class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one draft: its fence's version now, or why it was refused.
+
+    `held_back`: nothing is wrong with it, but with another of the same request. `version` is 0
+    where there is no such fence.
+    """
+
+    id: str
+    outcome: Outcome
+    version: int
+    detail: str | None = None
+    field: str | None = None
+    reason: Reason | None = None

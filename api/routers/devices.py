@@ -5,13 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.answers import answer, page, positions_page
-from api.auth import Caller
+from api.auth import Caller, Writer
 from api.cursors import name_cursor, position_cursor, read_name_cursor, read_position_cursor
+from api.fence_schemas import DeviceInput, body_of, decoded
 from api.problems import not_found
 from api.schemas import DeviceQuery, HistoryQuery, NoQuery, Text, check_range, parse_bbox
 from api.services import services_of
+from tracking.feed import fences_notice
+from tracking.fence_input import stored_json
 from tracking.quality import Quality
+from tracking.store.device_edits import DeviceEdit, edit_device
 from tracking.store.devices import DeviceFilter, get_device, list_devices
+from tracking.store.keys import Principal
 from tracking.store.ledger import list_ledger
 from tracking.store.positions import list_positions
 
@@ -44,6 +49,31 @@ async def device(
     request: Request, caller: Caller, name: DeviceName, _: Annotated[NoQuery, Query()]
 ) -> Response:
     """One device, with its account in the ledger."""
+    return await _told(request, caller, name)
+
+
+@router.patch("/{name}", openapi_extra=body_of(DeviceInput))
+async def edit(
+    request: Request, caller: Writer, name: DeviceName, _: Annotated[NoQuery, Query()]
+) -> Response:
+    """Change a device's `groups`, `tags` or `attrs`; what is left out stays.
+
+    Fences that apply to a group or tag hear of it as of an edited fence.
+    """
+    given = decoded(await request.body(), DeviceInput)
+    attrs = None if given.attrs is None else stored_json(given.attrs, "attrs")
+    services = services_of(request)
+    there, revision = await services.pool.run(
+        edit_device, caller.tenant_id, name, DeviceEdit(given.groups, given.tags, attrs)
+    )
+    if not there:
+        raise not_found(f"device {name!r}")
+    if revision is not None:
+        await services.publisher.publish([fences_notice(caller.tenant, revision)])
+    return await _told(request, caller, name)
+
+
+async def _told(request: Request, caller: Principal, name: str) -> Response:
     pool = services_of(request).pool
     found = await pool.run(get_device, caller.tenant_id, name)
     if found is None:

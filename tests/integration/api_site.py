@@ -245,6 +245,24 @@ class Rows:
             (payload + self.tenant.encode(), self.tenant_id, device, payload, reason),
         )
 
+    def fence(self, id_: str) -> None:
+        """A circle of 100 m, since noon."""
+        self._conn.execute(
+            "WITH made AS (INSERT INTO fence (tenant_id, id, version, since) "
+            "VALUES (%(tenant)s, %(id)s, 1, %(noon)s) RETURNING number) "
+            "INSERT INTO fence_version (fence_number, version, tenant_id, revision, valid_from, "
+            "digest, name, shape, options, kind, geometry, radius_m, min_lon, min_lat, max_lon, "
+            "max_lat) SELECT number, 1, %(tenant)s, 1, %(noon)s, '', %(id)s, '{}', '{}', "
+            "'circle', %(wkb)s, 100, 5, 52, 5.1, 52.1 FROM made",
+            {
+                "tenant": self.tenant_id,
+                "id": id_,
+                "noon": NOON,
+                "wkb": bytes.fromhex("010100000066666666666614400000000000004a40"),
+            },
+        )
+        self._conn.execute("UPDATE tenant SET fence_revision = 1 WHERE id = %s", (self.tenant_id,))
+
     def reason(self, device: str, reason: str, n: int) -> None:
         self._conn.execute(
             "INSERT INTO ledger_reason VALUES (%s, %s, %s, %s)", (self.tenant_id, device, reason, n)

@@ -25,7 +25,13 @@ async def test_a_key_stands_for_its_tenant_and_role(database_url: str) -> None:
     tenant_id = create_tenant(database_url, "acme")
     key = create_key(database_url, "acme", "map in the hall", "dispatcher")
     key_id = list_keys(database_url, "acme")[0].id
-    assert await principal_of(database_url, key) == (tenant_id, "acme", "dispatcher", key_id)
+    assert await principal_of(database_url, key) == (
+        tenant_id,
+        "acme",
+        "dispatcher",
+        key_id,
+        "map in the hall",
+    )
 
 
 def test_a_key_is_long_random_and_not_kept(database_url: str) -> None:

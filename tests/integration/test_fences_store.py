@@ -1,7 +1,7 @@
 """Fences in a real database: versions, revisions, and the devices an edit concerns."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from struct import pack
 
@@ -315,7 +315,7 @@ class TestFollowing:
 
 class TestDevicesNear:
     @pytest.fixture
-    def rows(self, database_url: str) -> AsyncIterator[Rows]:
+    def rows(self, database_url: str) -> Iterator[Rows]:
         with Rows(database_url) as rows:
             yield rows
 

@@ -41,6 +41,8 @@ class DeviceView(msgspec.Struct, frozen=True):
     motion: str
     odometer_m: float
     position: PositionUpdate | None
+    groups: list[str]
+    tags: list[str]
     attrs: msgspec.Raw
     created_at: datetime
 
@@ -61,7 +63,7 @@ _STATE = (
 )
 _DEVICE = (
     _STATE + ", s.online, s.online_at, s.silent_since, s.heard_at, coalesce(s.motion, 0), "
-    "coalesce(s.odometer_m, 0), d.attrs::text, d.created_at"
+    "coalesce(s.odometer_m, 0), d.groups, d.tags, d.attrs::text, d.created_at"
 )
 _FROM = " FROM device d LEFT JOIN device_state s ON s.device_id = d.id WHERE "
 
@@ -140,8 +142,8 @@ def _conditions(
 
 
 def _device(row: tuple[Any, ...]) -> DeviceView:
-    state, rest = row[:13], row[13:]
-    online, online_at, silent_since, heard_at, motion, odometer_m, attrs, created_at = rest
+    state, (online, online_at, silent_since, heard_at), known = row[:13], row[13:17], row[17:]
+    motion, odometer_m, groups, tags, attrs, created_at = known
     return DeviceView(
         name=state[0],
         online=online,
@@ -151,6 +153,8 @@ def _device(row: tuple[Any, ...]) -> DeviceView:
         motion=MOTIONS[motion],
         odometer_m=round(odometer_m, 1),
         position=None if state[1] is None else position_update(*state),
+        groups=groups,
+        tags=tags,
         attrs=msgspec.Raw(attrs.encode()),
         created_at=created_at,
     )

@@ -2,21 +2,18 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from geofence.shapes import bounds, to_columns
 from tracking.errors import InputError
-from tracking.fences import FenceDraft
+from tracking.fences import FenceDraft, Saved
 from tracking.store.arrays import Blobs, Float8s, Int4s, Int8s, Times, texts
 from tracking.store.connection import Connection
 from tracking.store.fences import US
 from tracking.times import iso
-
-Outcome = Literal["created", "changed", "unchanged", "refused", "held_back"]
-Reason = Literal["exists", "other_version", "too_early"]
 
 # Editors of one tenant's fences wait for each other here, and not at the tenant's row, at which
 # all of ingest would wait with them: the row is taken for the last statement only.
@@ -71,21 +68,6 @@ SET valid_to = GREATEST(clock_timestamp(), v.valid_from), revision = %(revision)
 FROM gone WHERE v.fence_number = gone.number AND v.version = gone.version
 RETURNING gone.id
 """
-
-
-class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one draft: its fence's version now, or why it was refused.
-
-    `held_back`: nothing is wrong with it, but with another of the same request. `version` is 0
-    where there is no such fence.
-    """
-
-    id: str
-    outcome: Outcome
-    version: int
-    detail: str | None = None
-    field: str | None = None
-    reason: Reason | None = None
 
 
 class Edit(NamedTuple):
@@ -316,7 +298,7 @@ class _Writer:
                 Times([starts_us[i] for i in new]),
             ),
         )
-        made = dict(await cursor.fetchall())
+        made: dict[str, int] = dict(await cursor.fetchall())
         return [
             made[draft.id] if old is None else old.number
             for draft, old in zip(drafts, known, strict=True)

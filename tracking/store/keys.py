@@ -18,12 +18,16 @@ _LENGTH = len(_PREFIX) + 43
 
 
 class Principal(NamedTuple):
-    """Who a request is made as: everything it reads is limited to `tenant_id`."""
+    """Who a request is made as: everything it reads and writes is limited to `tenant_id`.
+
+    `name` tells where the key is used.
+    """
 
     tenant_id: int
     tenant: str
     role: str
     key_id: int
+    name: str = ""
 
 
 class KeyInfo(NamedTuple):
@@ -102,7 +106,7 @@ async def authenticate(conn: AsyncConnection[Any], key: str) -> Principal | None
 async def authenticate_digest(conn: AsyncConnection[Any], digest: bytes) -> Principal | None:
     """As `authenticate`, for a caller that does not keep the key itself."""
     found = await conn.execute(
-        "SELECT k.tenant_id, t.name, k.role, k.id, "
+        "SELECT k.tenant_id, t.name, k.role, k.id, k.name, "
         "k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' "
         "FROM api_key k JOIN tenant t ON t.id = k.tenant_id "
         "WHERE k.digest = %s AND k.revoked_at IS NULL",

@@ -1,4 +1,4 @@
-"""The api's way to the database: a pool of reading connections that outlives outages."""
+"""The api's way to the database: a pool of connections that outlives outages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from tracking.errors import SchemaOutdated, SettingsError, StoreUnavailable
+from tracking.store.arrays import register
 from tracking.store.connection import Connection
 from tracking.store.migrate import check
 
@@ -22,7 +23,7 @@ _STATEMENT_S = 10
 
 
 class ReadPool:
-    """Runs queries of `tracking.store` on pooled connections; tasks share one instance.
+    """Runs queries and edits of `tracking.store` on pooled connections; tasks share one instance.
 
     `open` returns at once and never fails for a database that is away: each query tries again.
 
@@ -53,6 +54,7 @@ class ReadPool:
             reconnect_timeout=1.0,
             open=False,
             name="api",
+            configure=_configure,
         )
 
     async def open(self) -> None:
@@ -70,6 +72,8 @@ class ReadPool:
         **kwargs: P.kwargs,
     ) -> T:
         """Run an idempotent query; it is run a second time when the first met a dead connection.
+
+        An edit that must happen once says so itself: its second run finds what the first did.
 
         Raises:
             StoreUnavailable: the database is away, too slow, or lacks migrations.
@@ -117,6 +121,10 @@ class ReadPool:
             StoreUnavailable: the database cannot be reached.
         """
         return await asyncio.to_thread(_missing, self._database_url)
+
+
+async def _configure(conn: Connection) -> None:
+    register(conn.adapters)
 
 
 class _StaleConnectionError(Exception):

@@ -1,0 +1,249 @@
+"""Fences: read, saved one by one or by thousands, deleted, and asked where places are."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from api.answers import answer, page
+from api.auth import Caller, Writer
+from api.cursors import name_cursor, number_cursor, read_name_cursor, read_number_cursor
+from api.fence_schemas import (
+    BulkInput,
+    BulkQuery,
+    FenceQuery,
+    LocateInput,
+    VersionQuery,
+    body_of,
+    decoded,
+)
+from api.problems import Problem, not_found
+from api.schemas import NoQuery, Paged, parse_bbox
+from api.services import Services, services_of
+from tracking.feed import fences_notice
+from tracking.fence_bulk import Bulk, BulkItem, counts, read_bulk
+from tracking.fence_input import FenceInput, read_fence
+from tracking.fences import FenceDraft, FenceVersion, Saved
+from tracking.store.fence_edits import Edit, delete_fences, save_fences
+from tracking.store.fence_reads import (
+    FenceFilter,
+    FenceView,
+    get_fence,
+    list_fences,
+    list_versions,
+)
+from tracking.store.keys import Principal
+
+router = APIRouter(prefix="/v1/fences", tags=["fences"])
+
+FenceId = Annotated[
+    str,
+    Path(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$",
+        description="The fence's id, chosen by whoever made it",
+    ),
+]
+_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+_STATUS = {"exists": 409, "other_version": 412, "too_early": 422}
+# Of a bulk that is refused, this many faults are told.
+_MAX_ERRORS = 100
+
+
+@router.get("")
+async def fences(
+    request: Request, caller: Caller, query: Annotated[FenceQuery, Query()]
+) -> Response:
+    """Fences by id, in their latest versions."""
+    wanted = FenceFilter(
+        prefix=query.id,
+        name=query.name,
+        layer=query.layer,
+        bbox=parse_bbox(query.bbox),
+        deleted=query.deleted,
+    )
+    after = read_name_cursor(query.cursor)
+    found = await services_of(request).pool.run(
+        list_fences, caller.tenant_id, wanted, after=after, limit=query.limit + 1
+    )
+    items = found[: query.limit]
+    return page(items, name_cursor(items[-1].id) if len(found) > len(items) else None)
+
+
+@router.post("", status_code=201, openapi_extra=body_of(FenceInput))
+async def create(request: Request, caller: Writer, _: Annotated[NoQuery, Query()]) -> Response:
+    """Make a fence; without an `id` it gets one."""
+    draft = read_fence(await request.body(), fallback_id=secrets.token_hex(8))
+    return await _save_one(request, caller, draft, only_over=(0,))
+
+
+@router.put("", openapi_extra=body_of(BulkInput))
+async def save_all(
+    request: Request, caller: Writer, query: Annotated[BulkQuery, Query()]
+) -> Response:
+    """Make or change up to 10,000 fences; what is equal already stays as it is.
+
+    If one is refused nothing is saved, and `errors` lists every fault; with `partial` the others
+    are saved.
+    """
+    raws = decoded(await request.body(), BulkInput).fences
+    # Beside the event loop, which other requests and the feed share.
+    bulk = await asyncio.to_thread(read_bulk, raws, "fences")
+    return await save_bulk(request, caller, bulk, partial=query.partial)
+
+
+@router.post("/locate", openapi_extra=body_of(LocateInput))
+async def locate(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]) -> Response:
+    """The fences each place is in now, borders included, whoever they apply to, and whenever."""
+    points = decoded(await request.body(), LocateInput).points
+    found = await services_of(request).books.locate(caller.tenant_id, points)
+    items = [
+        {"lon": lon, "lat": lat, "fences": [_brief(fence) for fence in fences]}
+        for (lon, lat), fences in zip(points, found.fences, strict=True)
+    ]
+    return answer({"items": items, "revision": found.revision})
+
+
+@router.get("/{id}")
+async def fence(
+    request: Request,
+    caller: Caller,
+    id: FenceId,  # noqa: A002 -- the name in the path, and so in problems, as below
+    query: Annotated[VersionQuery, Query()],
+) -> Response:
+    """One fence in its latest version, or in another; one that was deleted says when."""
+    found = await services_of(request).pool.run(get_fence, caller.tenant_id, id, query.version)
+    if found is None:
+        version = "" if query.version is None else f"version {query.version} of "
+        raise not_found(f"{version}fence {id!r}")
+    return _told(found)
+
+
+@router.put("/{id}", openapi_extra=body_of(FenceInput))
+async def save(
+    request: Request,
+    caller: Writer,
+    id: FenceId,  # noqa: A002
+    _: Annotated[NoQuery, Query()],
+) -> Response:
+    """Make or change a fence: its next version. With `If-Match` only over the version it names."""
+    draft = read_fence(await request.body(), id_=id)
+    given = request.headers.get("if-match")
+    only_over = None if given is None else await _matching(request, caller, id, given)
+    return await _save_one(request, caller, draft, only_over=only_over)
+
+
+@router.delete("/{id}", status_code=204)
+async def delete(
+    request: Request,
+    caller: Writer,
+    id: FenceId,  # noqa: A002
+    _: Annotated[NoQuery, Query()],
+) -> Response:
+    """End a fence now: open visits are closed, its versions stay, and a PUT revives it."""
+    services = services_of(request)
+    gone = await services.pool.run(delete_fences, caller.tenant_id, [id])
+    if not gone.ids:
+        raise not_found(f"fence {id!r}")
+    await _notify(services, caller, gone.revision)
+    return Response(status_code=204)
+
+
+@router.get("/{id}/versions")
+async def versions(
+    request: Request,
+    caller: Caller,
+    id: FenceId,  # noqa: A002
+    query: Annotated[Paged, Query()],
+) -> Response:
+    """All versions of a fence, the latest first."""
+    before = read_number_cursor(query.cursor)
+    found = await services_of(request).pool.run(
+        list_versions, caller.tenant_id, id, before=before, limit=query.limit + 1
+    )
+    if not found and before is None:
+        raise not_found(f"fence {id!r}")
+    items = found[: query.limit]
+    return page(items, number_cursor(items[-1].version) if len(found) > len(items) else None)
+
+
+async def save_bulk(request: Request, caller: Principal, bulk: Bulk, *, partial: bool) -> Response:
+    """Save many fences and tell what became of each.
+
+    Raises:
+        Problem: 422, one was refused, so nothing was saved.
+    """
+    services = services_of(request)
+    if bulk.faults and not partial:
+        edit = Edit(0, [Saved(draft.id, "held_back", 0) for draft in bulk.drafts])
+    else:
+        edit = await services.pool.run(
+            save_fences, caller.tenant_id, bulk.drafts, author=caller.name, partial=partial
+        )
+    items = bulk.told(edit.saved)
+    if not partial:
+        _refuse_all(items)
+    if any(item.outcome in {"created", "changed"} for item in items):
+        await _notify(services, caller, edit.revision)
+    return answer({**counts(items), "revision": edit.revision, "items": items})
+
+
+def _refuse_all(items: Sequence[BulkItem]) -> None:
+    refused = [item for item in items if item.outcome == "refused"]
+    if not refused:
+        return
+    first = refused[0]
+    errors = [
+        {"id": item.id, "field": item.field, "detail": item.detail}
+        for item in refused[:_MAX_ERRORS]
+    ]
+    more = f" (and {len(refused) - 1:,} more refused)" if len(refused) > 1 else ""
+    raise Problem(422, f"nothing was saved: {first.detail}{more}", field=first.field, errors=errors)
+
+
+async def _save_one(
+    request: Request, caller: Principal, draft: FenceDraft, *, only_over: tuple[int, ...] | None
+) -> Response:
+    services = services_of(request)
+    guarded = replace(draft, only_over=only_over)
+    edit = await services.pool.run(save_fences, caller.tenant_id, [guarded], author=caller.name)
+    (saved,) = edit.saved
+    if saved.reason is not None:
+        raise Problem(_STATUS[saved.reason], saved.detail or "", field=saved.field)
+    if saved.outcome != "unchanged":
+        await _notify(services, caller, edit.revision)
+    found = await services.pool.run(get_fence, caller.tenant_id, saved.id, saved.version)
+    if found is None:
+        raise not_found(f"fence {saved.id!r}")
+    response = _told(found)
+    if saved.outcome == "created":
+        response.status_code = 201
+        response.headers["Location"] = f"/v1/fences/{saved.id}"
+    return response
+
+
+async def _matching(request: Request, caller: Principal, id_: str, given: str) -> tuple[int, ...]:
+    """The versions an `If-Match` header names."""
+    if given.strip() != "*":
+        return tuple(int(version) for version in _ETAG.findall(given))
+    found = await services_of(request).pool.run(get_fence, caller.tenant_id, id_)
+    return () if found is None or found.deleted_at is not None else (found.version,)
+
+
+async def _notify(services: Services, caller: Principal, revision: int) -> None:
+    """Tell the workers at once what they would notice within a second."""
+    await services.publisher.publish([fences_notice(caller.tenant, revision)])
+
+
+def _told(view: FenceView) -> Response:
+    response = answer(view)
+    response.headers["ETag"] = f'"{view.version}"'
+    return response
+
+
+def _brief(fence: FenceVersion) -> dict[str, object]:
+    layer = fence.options.layer
+    return {"id": fence.id, "name": fence.name, "version": fence.version, "layer": layer}
