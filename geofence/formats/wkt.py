@@ -79,8 +79,10 @@ def _nested(text: str, where: str) -> list[object]:
         match token[0]:
             case "(":
                 stack.append([])
-            case ")" if len(stack) > 1:
+            case ")":
                 inner = stack.pop()
+                if not stack:
+                    break
                 stack[-1].append(inner)
             case ",":
                 pass
