@@ -32,6 +32,7 @@ from api.routers import (
     ledger,
     positions,
     rules,
+    visits,
 )
 from api.routers import map as live_map
 from api.services import Services
@@ -93,6 +94,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastA
     for noun in (
         devices,
         positions,
+        visits,
         events,
         fences,
         rules,

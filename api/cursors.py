@@ -12,6 +12,7 @@ import msgspec
 
 from api.problems import bad_cursor
 from tracking.store.positions import PositionKey
+from tracking.store.visits import VisitKey
 from tracking.times import from_us, to_us
 
 Int8 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -65,6 +66,23 @@ def read_position_cursor(token: str | None) -> PositionKey | None:
         return None
     _, time_us, seq = _decode(token, tuple[Literal["p"], TimeUs, Int8])
     return PositionKey(from_us(time_us), seq)
+
+
+def visit_cursor(key: VisitKey) -> str:
+    """Behind this visit."""
+    return _encode(["v", to_us(key.entered_at), key.device, key.fence])
+
+
+def read_visit_cursor(token: str | None) -> VisitKey | None:
+    """The key in a token.
+
+    Raises:
+        Problem: 400, the token is not one of `visit_cursor`.
+    """
+    if token is None:
+        return None
+    _, time_us, device, fence = _decode(token, tuple[Literal["v"], TimeUs, Name, Name])
+    return VisitKey(from_us(time_us), device, fence)
 
 
 def _encode(parts: list[str | int]) -> str:

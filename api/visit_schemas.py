@@ -1,0 +1,62 @@
+"""What the api takes about visits, explanations and areas."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from pydantic import Field
+
+from api.problems import Problem
+from api.schemas import Paged, Query, Text, Time
+
+
+class VisitQuery(Paged):
+    """Which visits, and how to tell them."""
+
+    fence: Text | None = Field(None, description="Visits of this fence")
+    device: Text | None = Field(None, description="Visits of this device")
+    layer: Text | None = Field(None, description="Visits of the fences of this layer")
+    start: Time | None = Field(
+        None, alias="from", description="Visits that reach to this time or beyond"
+    )
+    end: Time | None = Field(None, alias="to", description="Visits that began before this time")
+    open: bool | None = Field(None, description="Whether the device is still inside")
+    format: Literal["json", "csv"] | None = None
+    group_by: Literal["fence", "device", "day"] | None = Field(
+        None, description="Tell what they come to instead of each"
+    )
+    time_zone: Text = Field("UTC", description="Of the days, an IANA name")
+
+    def zone(self) -> ZoneInfo:
+        """The time zone.
+
+        Raises:
+            Problem: 422, there is none of this name.
+        """
+        try:
+            return ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise Problem(
+                422,
+                f"time_zone: {self.time_zone!r} is no time zone like Europe/Berlin",
+                field="time_zone",
+            ) from None
+
+
+class WhyNotQuery(Query):
+    """What did not happen, where, to whom, and about when."""
+
+    device: Text
+    fence: Text
+    at: Time
+    within_s: float = Field(600.0, gt=0, le=3_600, description="Look this far on either side")
+
+
+class AreaInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An area and a time. Stays end where a device was not heard of for `gap_s`."""
+
+    shape: dict[str, Any]
+    start: datetime
+    end: datetime
+    gap_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 900.0
