@@ -46,7 +46,7 @@ def fences(state: Whereabouts, step: "Step", rules: "Rules") -> None:  # noqa: A
     now_us = step.fix.time_us
     for machine in [m for m, watch in state.presences.items() if forgotten(watch, now_us)]:
         del state.presences[machine]
-    state.fences_key = key_of_presences(state.presences, _restless(state, around))
+    state.fences_key = key_of_presences(state.presences, lambda watch: _restless(watch, around))
 
 
 def _watch(
@@ -222,17 +222,15 @@ def _cross(state: Whereabouts, step: "Step", crossing: Crossing) -> None:
     _raise(step, zone, "fence.crossed", state.ok_us + round(crossing.fraction * gap_us), data)
 
 
-def _restless(state: Whereabouts, around: Around) -> list[int]:
-    """The fences of which the next fix inside may tell something."""
-    restless = []
-    for watch in state.presences.values():
-        zone = around.zone(watch.zone) if watch.zone != OUTSIDE else None
-        if zone is not None:
-            options = zone.fence.options
-            dwells = options.dwell_s is not None and not watch.dwelled
-            if dwells or options.speed_limit_mps is not None:
-                restless.append(watch.zone)
-    return restless
+def _restless(watch: Watch, around: Around) -> bool:
+    """Whether the next fix inside the fence may tell something."""
+    zone = around.zone(watch.zone)
+    if zone is None:
+        return False
+    options = zone.fence.options
+    return options.speed_limit_mps is not None or (
+        options.dwell_s is not None and not watch.dwelled
+    )
 
 
 def _data(zone: Zone, lon: float, lat: float, **more: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON
@@ -243,10 +241,11 @@ def _data(zone: Zone, lon: float, lat: float, **more: Any) -> dict[str, Any]:  #
         "fence_version": fence.version,
         "lon": lon,
         "lat": lat,
+        **more,
     }
     if fence.options.layer is not None:
         data["layer"] = fence.options.layer
-    return data | more
+    return data
 
 
 def _raise(step: "Step", zone: Zone, type_: str, time_us: int, data: dict[str, Any]) -> None:

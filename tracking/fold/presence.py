@@ -5,7 +5,7 @@ is calmly in. While every fix lies in just these fences nothing can change, so t
 key of the fix with the key of the device and goes on; that is the whole cost of a fence per fix.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from struct import Struct
@@ -72,9 +72,14 @@ def key_of(numbers: Iterable[int]) -> int:
     return total - 2**64 if total >= 2**63 else total
 
 
-def key_of_presences(presences: Mapping[int, Watch], restless: Iterable[int]) -> int:
-    """The key of a device: ATTENTION while a machine is unsettled, or in one of `restless`."""
-    if any(not settled(watch) for watch in presences.values()):
-        return ATTENTION
-    inside = [watch.zone for watch in presences.values() if watch.zone != OUTSIDE]
-    return ATTENTION if not set(restless).isdisjoint(inside) else key_of(inside)
+def key_of_presences(presences: Mapping[int, Watch], restless: Callable[[Watch], bool]) -> int:
+    """The key of a device: ATTENTION while a machine is unsettled, or a presence `restless`."""
+    inside = []
+    for watch in presences.values():
+        if not settled(watch):
+            return ATTENTION
+        if watch.zone != OUTSIDE:
+            if restless(watch):
+                return ATTENTION
+            inside.append(watch.zone)
+    return key_of(inside) if inside else 0

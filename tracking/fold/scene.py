@@ -198,17 +198,21 @@ class Scene:
         self, terrain: Terrain, rows: list[int], stored: bytes | None
     ) -> set[tuple[int, int]]:
         """(row, zone) whose depth will be wanted: where the fix is, and where the device was."""
-        watches = load_presences(stored).values()
-        remembered = {number for w in watches for number in (w.zone, w.left, w.machine)}
+        remembered: set[int] = set()
+        for watch in load_presences(stored).values():
+            remembered |= {watch.zone, watch.left}
         asked: set[tuple[int, int]] = set()
-        recent: list[list[int]] = []
+        before: list[int] = []
         for i, row in enumerate(rows):
             here = self._zones.get(row, [])
-            recent = [*recent[-2:], here]
-            asked |= {(row, zone) for zones in recent for zone in zones}
-            # What was remembered before the batch matters to its first fixes; the rest asks anew.
+            asked.update([(row, zone) for zone in here], [(row, zone) for zone in before])
+            # Where a device is in a batch is at most two fixes old; what it remembered before
+            # matters to its first fixes. The rest is asked for one by one.
+            before = here or before
             if i < _REMEMBERED_FOR:
                 time_us = int(self._fixes.time_us[row])
-                at = {terrain.at(number, time_us) for number in remembered if number > 0}
-                asked |= {(row, zone) for zone in at if zone is not None}
+                for number in remembered:
+                    zone = terrain.at(number, time_us) if number else None
+                    if zone is not None:
+                        asked.add((row, zone))
         return asked

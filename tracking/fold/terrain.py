@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geofence.calm import Calm
+from geofence.calm import OUTSIDE, Calm
 from tracking.fencebook import FenceBook
 from tracking.fences import Audience, FenceVersion, machine_number
 from tracking.fold.around import Crossing, Zone
@@ -161,7 +161,7 @@ class Terrain:
 class Surroundings:
     """The fences around one fix: what a `Scene` found for the whole batch, or asks for now."""
 
-    __slots__ = ("_chord", "_depths", "_fix", "_terrain", "_who", "here", "key")
+    __slots__ = ("_chord", "_depths", "_fix", "_known", "_terrain", "_who", "here", "key")
 
     def __init__(
         self,
@@ -180,6 +180,8 @@ class Surroundings:
         self._depths = {} if depths is None else depths
         self._chord = chord
         self.here = here
+        # A machine asks for the same few fences again and again.
+        self._known: dict[int, Zone | None] = {zone.number: zone for zone in here}
         self.key = key_of(zone.number for zone in here) if key is None else key
 
     @classmethod
@@ -193,7 +195,13 @@ class Surroundings:
 
     def zone(self, number: int) -> Zone | None:
         """As `Around.zone`."""
-        return self._terrain.in_force(number, self._fix.time_us, self._who) if number else None
+        if number == OUTSIDE:
+            return None
+        if number in self._known:
+            return self._known[number]
+        zone = self._terrain.in_force(number, self._fix.time_us, self._who)
+        self._known[number] = zone
+        return zone
 
     def known(self, number: int) -> Zone | None:
         """As `Around.known`."""
