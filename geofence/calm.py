@@ -99,17 +99,17 @@ _FAR_ACCURACIES = 4.0
 # 0.3 % of Chicago's fixes are that deep in another zone of a layer than the machine's.
 _BUFFER_MAX_M = 48.0
 _BUFFER_MAX_ACCURACIES = 3.0
-# No buffer for entering is a larger part of the inradius. Street blocks need the larger share: with
-# half, 86 % instead of 92 % of their false transitions go. A circle of 30 m needs the smaller one.
+# No buffer for entering is a larger part of the inradius: what is small stays enterable. Blocks
+# between streets need the larger share: with half, 86 % of their false transitions go, not 92 %.
 _ZONE_ENTER_INRADIUS = 0.8
 _POI_ENTER_INRADIUS = 0.5
+# Never widened, a week parked on a border gives 507 to 4,757 transitions instead of 3 to 7.
 _WIDENED_MAX = 3
 # A return within this time of the last change is a quick one.
 _QUICK_US = 600_000_000
-# The slow way: a run of this many fixes and this long, and on the mean 0.3 buffers deep.
-# The time quadruples where the buffer doubles: if it only doubled, a week on the border of a depot
-# under slow noise would give 36 transitions instead of 5. From 120 s on instead of 60, 187 of 345
-# shallow stays in Chicago would be lost instead of 61.
+# The slow way: a run of this many fixes and this long, and on the mean 0.3 buffers deep. From 120 s
+# on, 196 of 345 shallow stays in Chicago would be lost instead of 53. The time quadruples where the
+# buffer doubles: if it only doubled, a week on a border would give up to 61 transitions, not 7.
 _SLOW_FIXES = 3
 _SLOW_US = 60_000_000
 _SLOW_DEPTH = 0.3
@@ -237,17 +237,17 @@ def forgotten(presence: Presence, now_us: int) -> bool:
 
 
 def _judge(presence: Presence, seen: Seen, calm: Calm, buffer_m: float) -> Verdict:
-    fixes = calm.fixes(seen.interval_s)
-    if presence.beyond_n >= fixes:
-        return Verdict.FAST
-    if presence.beyond_n and calm.min_fixes is None and seen.away_m > _top_m(seen.accuracy_m):
+    if presence.beyond_n and (
+        presence.beyond_n >= calm.fixes(seen.interval_s)
+        or (calm.min_fixes is None and seen.away_m > _top_m(seen.accuracy_m))
+    ):
         return Verdict.FAST
     run_n = presence.run_n
     if (
         run_n >= _SLOW_FIXES
-        and run_n >= fixes
         and seen.time_us - presence.run_us >= _SLOW_US << 2 * presence.widened
         and presence.run_sum_m >= _SLOW_DEPTH * buffer_m * run_n
+        and run_n >= calm.fixes(seen.interval_s)
     ):
         return Verdict.SLOW
     return Verdict.NONE
