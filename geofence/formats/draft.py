@@ -131,6 +131,9 @@ def _options(rest: dict[str, object]) -> dict[str, object]:
             options[key] = value
             del rest[key]
     buffers = {ours: _numeric(rest.pop(key)) for key, ours in _BUFFERS.items() if key in rest}
+    fixes = buffers.get("min_fixes")
+    if isinstance(fixes, float) and fixes.is_integer():
+        buffers["min_fixes"] = int(fixes)
     if buffers:
         nested = options.get("buffers")
         options["buffers"] = {**(nested if isinstance(nested, dict) else {}), **buffers}

@@ -61,6 +61,8 @@ def test_properties_become_id_name_options_and_attributes() -> None:
         "owner": "us",
     }
     (draft,) = drafts(collection(feature(SQUARE, properties)))
+    assert isinstance(draft.options["buffers"], dict)
+    assert isinstance(draft.options["buffers"]["min_fixes"], int)
     assert draft == Draft(
         id="depot-1",
         name="Depot",
@@ -73,7 +75,7 @@ def test_properties_become_id_name_options_and_attributes() -> None:
             "normal": "inside",
             "crossed": False,
             "applies_to": {"groups": ["trucks"]},
-            "buffers": {"enter_m": 15.0, "exit_m": 30.0, "min_fixes": 2.0},
+            "buffers": {"enter_m": 15.0, "exit_m": 30.0, "min_fixes": 2},
         },
         attrs={"owner": "us"},
     )
