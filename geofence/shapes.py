@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from geofence.cells import outline_of
 from geofence.faults import ShapeError, at
 from geofence.geodesy import Floats
-from geofence.measure import metres_per_degree, polygon_area_m2, polygon_inradii_m
+from geofence.measure import MEAN_RADIUS_M, metres_per_degree, polygon_area_m2, polygon_inradii_m
 from geofence.polygons import gathered, multipolygon, polygon, windowed
 from geofence.rings import MAX_VERTICES, line, number, position
 
@@ -277,8 +277,7 @@ def _circle_half_width(lat: float, tall: float) -> float:
 
 def _cap_m2(radius_m: float) -> float:
     """Of a circle on the sphere of 6,371 km, which differs by up to 0.7 %."""
-    sphere_m = 6_371_008.8
-    return 4.0 * np.pi * (sphere_m * sin(radius_m / sphere_m / 2.0)) ** 2
+    return 4.0 * np.pi * (MEAN_RADIUS_M * sin(radius_m / MEAN_RADIUS_M / 2.0)) ** 2
 
 
 def _cut(run: BaseGeometry) -> list[BaseGeometry]:
