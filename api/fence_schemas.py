@@ -4,7 +4,7 @@ Pydantic takes twenty times as long for ten thousand fences; the bodies' JSON sc
 OpenAPI document come from the same types.
 """
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -46,8 +46,17 @@ class ImportQuery(BulkQuery):
     """How to save the fences of a file."""
 
     layer: Text | None = Field(None, description="The layer of all")
-    effective_from: Time | None = Field(None, description="Since when they hold; else from now on")
-    prefix: str = Field("", max_length=64, description="Put in front of every id")
+    effective_from: Time | None = Field(
+        None, description="Since when those hold that do not say; without it from now on"
+    )
+    format: Literal["geojson", "topojson", "kml", "kmz", "wkt"] | None = Field(
+        None, description="Else told by the content"
+    )
+    prefix: str = Field(
+        "",
+        pattern="^([A-Za-z0-9][A-Za-z0-9._:-]{0,63})?$",
+        description="Put in front of every id",
+    )
     dry_run: bool = Field(default=False, description="Only say what would be saved")
 
 
@@ -90,6 +99,24 @@ def decoded(raw: bytes, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         fault = explained(exc)
         raise Problem(422, str(fault), field=fault.field) from None
+
+
+# The `openapi_extra` of a route that takes a file.
+FILE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}}
+            for media_type in (
+                "application/geo+json",
+                "application/json",
+                "application/vnd.google-earth.kml+xml",
+                "application/vnd.google-earth.kmz",
+                "text/plain",
+            )
+        },
+    }
+}
 
 
 def body_of(kind: type) -> dict[str, Any]:

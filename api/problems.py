@@ -28,7 +28,6 @@ _KINDS = {
     409: "conflict",
     412: "changed-meanwhile",
     413: "too-large",
-    415: "unknown-format",
     422: "invalid-parameter",
     500: "internal",
     503: "unavailable",

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -122,9 +121,9 @@ def read_fence(
 
 
 def draft_of(
-    shape: Mapping[str, object], members: Mapping[str, object], *, where: str = ""
+    shape: Mapping[str, object], members: Mapping[str, object], *, where: str
 ) -> FenceDraft:
-    """A fence out of its shape's definition and its other members, as `read_fence`.
+    """A fence out of its shape's definition, which is at `where`, and its other members.
 
     Raises:
         InputError: as `read_fence`.
@@ -133,7 +132,7 @@ def draft_of(
         given = msgspec.convert({**members, "shape": dict(shape)}, FenceInput)
     except msgspec.ValidationError as exc:
         raise explained(exc, where) from None
-    return _draft(given, None, None, where)
+    return _draft(given, None, None, where, shape_at=where)
 
 
 def explained(exc: Exception, where: str = "") -> InputError:
@@ -154,13 +153,20 @@ def explained(exc: Exception, where: str = "") -> InputError:
     return _fault(message[:1].lower() + message[1:].replace("`", ""), where, path)
 
 
-def _draft(given: FenceInput, id_: str | None, fallback_id: str | None, where: str) -> FenceDraft:
+def _draft(
+    given: FenceInput,
+    id_: str | None,
+    fallback_id: str | None,
+    where: str,
+    *,
+    shape_at: str | None = None,
+) -> FenceDraft:
     if id_ is not None and given.id not in {None, id_}:
         raise _fault(f"it is not {id_!r}, as in the address", where, "id")
     fence_id = next((i for i in (id_, given.id, fallback_id) if i is not None), None)
     if fence_id is None:
         raise _fault("it is missing", where, "id")
-    shape, notes = _shape(given.shape, where)
+    shape, notes = _shape(given.shape, _joined(where, "shape") if shape_at is None else shape_at)
     effective_from_us = None if given.effective_from is None else to_us(given.effective_from)
     if effective_from_us is not None and effective_from_us < 0:
         raise _fault("times reach from 1970 on", where, "effective_from")
@@ -176,14 +182,9 @@ def _draft(given: FenceInput, id_: str | None, fallback_id: str | None, where: s
     )
 
 
-def renamed(draft: FenceDraft, id_: str) -> FenceDraft:
-    """The same fence under another id, which is also its name if it had no other."""
-    return replace(draft, id=id_, name=id_ if draft.name == draft.id else draft.name)
-
-
 def _shape(given: Mapping[str, object], where: str) -> tuple[Shape, list[str]]:
     try:
-        return shape_of(given, where=_joined(where, "shape"))
+        return shape_of(given, where=where)
     except ShapeError as exc:
         raise InputError(str(exc), field=exc.field or None) from None
 

@@ -127,3 +127,9 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
     field: str | None = None
     reason: Reason | None = None
+
+    def held_back(self) -> "Saved":
+        """The same while another of its request is refused: what would be saved is not."""
+        if self.outcome not in {"created", "changed"}:
+            return self
+        return Saved(self.id, "held_back", self.version - 1)

@@ -13,9 +13,12 @@ from api.answers import answer, page
 from api.auth import Caller, Writer
 from api.cursors import name_cursor, number_cursor, read_name_cursor, read_number_cursor
 from api.fence_schemas import (
+    FILE_BODY,
+    MAX_FENCES,
     BulkInput,
     BulkQuery,
     FenceQuery,
+    ImportQuery,
     LocateInput,
     VersionQuery,
     body_of,
@@ -26,6 +29,7 @@ from api.schemas import NoQuery, Paged, parse_bbox
 from api.services import Services, services_of
 from tracking.feed import fences_notice
 from tracking.fence_bulk import Bulk, BulkItem, counts, read_bulk
+from tracking.fence_import import read_import
 from tracking.fence_input import FenceInput, read_fence
 from tracking.fences import FenceDraft, FenceVersion, Saved
 from tracking.store.fence_edits import Edit, delete_fences, save_fences
@@ -37,6 +41,7 @@ from tracking.store.fence_reads import (
     list_versions,
 )
 from tracking.store.keys import Principal
+from tracking.times import to_us
 
 router = APIRouter(prefix="/v1/fences", tags=["fences"])
 
@@ -92,7 +97,37 @@ async def save_all(
     raws = decoded(await request.body(), BulkInput).fences
     # Beside the event loop, which other requests and the feed share.
     bulk = await asyncio.to_thread(read_bulk, raws, "fences")
-    return await save_bulk(request, caller, bulk, partial=query.partial)
+    return await _save_bulk(request, caller, bulk, partial=query.partial)
+
+
+@router.post("/import", openapi_extra=FILE_BODY)
+async def import_file(
+    request: Request, caller: Writer, query: Annotated[ImportQuery, Query()]
+) -> Response:
+    """Make or change up to 10,000 fences out of GeoJSON, TopoJSON, KML, KMZ or WKT.
+
+    As with many at once; fences without an id get one of their name, the same one each time.
+    """
+    body = await request.body()
+    bulk = await asyncio.to_thread(
+        read_import,
+        body,
+        name="the body",
+        format_name=query.format,
+        prefix=query.prefix,
+        layer=query.layer,
+    )
+    if len(bulk) > MAX_FENCES:
+        raise Problem(422, f"{len(bulk):,} fences: send at most {MAX_FENCES:,} at once")
+    since_us = None if query.effective_from is None else to_us(query.effective_from)
+    return await _save_bulk(
+        request,
+        caller,
+        bulk,
+        partial=query.partial,
+        effective_from_us=since_us,
+        dry_run=query.dry_run,
+    )
 
 
 @router.post("/locate", openapi_extra=body_of(LocateInput))
@@ -170,7 +205,15 @@ async def versions(
     return page(items, number_cursor(items[-1].version) if len(found) > len(items) else None)
 
 
-async def save_bulk(request: Request, caller: Principal, bulk: Bulk, *, partial: bool) -> Response:
+async def _save_bulk(
+    request: Request,
+    caller: Principal,
+    bulk: Bulk,
+    *,
+    partial: bool,
+    effective_from_us: int | None = None,
+    dry_run: bool = False,
+) -> Response:
     """Save many fences and tell what became of each.
 
     Raises:
@@ -181,12 +224,18 @@ async def save_bulk(request: Request, caller: Principal, bulk: Bulk, *, partial:
         edit = Edit(0, [Saved(draft.id, "held_back", 0) for draft in bulk.drafts])
     else:
         edit = await services.pool.run(
-            save_fences, caller.tenant_id, bulk.drafts, author=caller.name, partial=partial
+            save_fences,
+            caller.tenant_id,
+            bulk.drafts,
+            author=caller.name,
+            effective_from_us=effective_from_us,
+            partial=partial,
+            dry_run=dry_run,
         )
     items = bulk.told(edit.saved)
     if not partial:
         _refuse_all(items)
-    if any(item.outcome in {"created", "changed"} for item in items):
+    if not dry_run and any(item.outcome in {"created", "changed"} for item in items):
         await _notify(services, caller, edit.revision)
     return answer({**counts(items), "revision": edit.revision, "items": items})
 

@@ -18,7 +18,7 @@ from tracking.settings import load_settings
 from tracking.store.keys import create_key
 
 # POST, but only asks.
-ASKING = {("post", "/v1/fences/locate")}
+ASKING = {("post", "/v1/fences/locate"), ("post", "/v1/rules/test")}
 
 
 def square(west: float, south: float, size: float = 0.2) -> dict[str, Any]:
@@ -422,6 +422,67 @@ class TestBulk:
         body = json.dumps({"shape": UTRECHT, "attrs": {"a": "x" * MAX_BODY_BYTES}})
         assert_problem(await site.client.put("/v1/fences/depot", content=body), 413)
         assert_problem(await site.client.post("/v1/fences/locate", content=body), 413)
+
+
+class TestImport:
+    async def send(self, site: Site, body: object, **params: str) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await site.client.post("/v1/fences/import", content=content, params=params)
+
+    def collection(self, *ids_: str) -> dict[str, Any]:
+        features = [
+            {"type": "Feature", "id": id_, "geometry": UTRECHT, "properties": {"dwell_s": 60}}
+            for id_ in ids_
+        ]
+        return {"type": "FeatureCollection", "features": features}
+
+    async def test_a_file_is_fences(self, site: Site) -> None:
+        done = await self.send(
+            site,
+            self.collection("a", "b"),
+            layer="zones",
+            prefix="nl-",
+            effective_from="2026-01-01T00:00:00Z",
+        )
+        assert done.status_code == 200, done.text
+        assert done.json()["created"] == 2
+        fence = (await site.get("/v1/fences/nl-a")).json()
+        assert (fence["layer"], fence["dwell_s"]) == ("zones", 60)
+        assert fence["effective_from"] == "2026-01-01T00:00:00Z"
+
+    async def test_a_dry_run_saves_nothing(self, site: Site) -> None:
+        await put(site, "a", shape=square(1, 1))
+        done = (await self.send(site, self.collection("a", "b"), dry_run="true")).json()
+        assert (done["created"], done["changed"]) == (1, 1)
+        assert await ids(site) == ["a"]
+
+    async def test_kml_is_told_by_its_content(self, site: Site) -> None:
+        done = await self.send(
+            site,
+            b'<kml xmlns="http://www.opengis.net/kml/2.2"><Placemark><name>Yard</name><Polygon>'
+            b"<outerBoundaryIs><LinearRing><coordinates>5,52 5.2,52 5.2,52.2 5,52</coordinates>"
+            b"</LinearRing></outerBoundaryIs></Polygon></Placemark></kml>",
+        )
+        assert done.status_code == 200, done.text
+        assert await ids(site) == ["Yard"]
+
+    async def test_a_fault_is_told_with_its_place(self, site: Site) -> None:
+        document = self.collection("a", "b")
+        document["features"][1]["geometry"] = {"type": "Polygon", "coordinates": [[[5, 52]]]}
+        done = await self.send(site, document)
+        assert_problem(done, 422, "features[1].coordinates[0]")
+        assert await ids(site) == []
+        partly = await self.send(site, document, partial="true")
+        assert [item["outcome"] for item in partly.json()["items"]] == ["created", "refused"]
+
+    @pytest.mark.parametrize("body", [b"", b"\x00\x01", b"hello", b'{"type": "Po', b"{}"])
+    async def test_what_is_no_file_of_fences_is_refused(self, site: Site, body: bytes) -> None:
+        assert_problem(await self.send(site, body), 422)
+        assert_problem(await self.send(site, body, format="kml"), 422, "format")
+        assert_problem(await self.send(site, body, format="shp"), 422, "format")
+
+    async def test_a_prefix_must_fit_an_id(self, site: Site) -> None:
+        assert_problem(await self.send(site, self.collection("a"), prefix="a b"), 422, "prefix")
 
 
 class TestLocate:

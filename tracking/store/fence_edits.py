@@ -103,11 +103,13 @@ async def save_fences(
     author: str | None,
     effective_from_us: int | None = None,
     partial: bool = False,
+    dry_run: bool = False,
 ) -> Edit:
     """Save each draft as its fence's newest version; one that says nothing new changes nothing.
 
     A version starts at the draft's `effective_from_us`, else at the one given here, else now; the
-    one before ends there. If one is refused none is saved, unless `partial`.
+    one before ends there. If one is refused none is saved, unless `partial`; nothing is with
+    `dry_run`, which tells what would become of them.
 
     Raises:
         InputError: an id is there twice.
@@ -123,11 +125,11 @@ async def save_fences(
             for i, draft in enumerate(drafts)
         ]
         if not partial and any(saved.outcome == "refused" for saved, _ in plans):
-            return Edit(revision, [_held_back(saved) for saved, _ in plans])
+            return Edit(revision, [saved.held_back() for saved, _ in plans])
         changed = [
             i for i, (saved, _) in enumerate(plans) if saved.outcome in {"created", "changed"}
         ]
-        if changed:
+        if changed and not dry_run:
             revision += 1
             writer = _Writer(conn, tenant_id, revision, author)
             await writer.write(
@@ -231,12 +233,6 @@ def _refused_start(draft: FenceDraft, known: _Known, start_us: int) -> Saved:
         f"hold from {iso(start_us)}"
     )
     return Saved(draft.id, "refused", known.version, detail, "effective_from", "too_early")
-
-
-def _held_back(saved: Saved) -> Saved:
-    if saved.outcome in {"refused", "unchanged"}:
-        return saved
-    return Saved(saved.id, "held_back", saved.version - 1)
 
 
 def _digests(drafts: Sequence[FenceDraft]) -> list[bytes]:
