@@ -19,6 +19,7 @@ from tracking.rules import RuleVersion, Severity
 from tracking.times import iso
 
 State = Literal["open", "escalated", "acknowledged", "snoozed", "resolved", "suppressed"]
+Verb = Literal["acknowledge", "snooze", "resolve", "reopen"]
 STATES: tuple[State, ...] = (
     "open",
     "escalated",
@@ -186,7 +187,7 @@ def begin_again(alert: Alert, due_us: int | None) -> None:
 class Act(NamedTuple):
     """What somebody does about an alert, when, and what they say."""
 
-    verb: Literal["acknowledge", "snooze", "resolve", "reopen"]
+    verb: Verb
     by: str
     now_us: int
     note: str | None = None

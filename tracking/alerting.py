@@ -73,7 +73,7 @@ class Desk:
         self.changed: dict[UUID, Alert] = {}
         self.dropped: set[UUID] = set()
         self.notices: list[Notice] = []
-        # For events a repair found: what had cleared them before they were known.
+        # For alerts that open after the fact: what, known already, has cleared them since.
         self.cleared_since: dict[UUID, Clearing] = {}
         self._of_event: dict[str, list[Alert]] = defaultdict(list)
         self._cleared_by: dict[str, list[Alert]] = defaultdict(list)
@@ -117,7 +117,7 @@ class Desk:
         numbers = {alert.rule_number for alert in known}
         for version in self.matches(seen):
             if version.number not in numbers:
-                self._judge(_candidate(version, seen, now_us), now_us)
+                self._judge(candidate(version, seen, now_us), now_us)
         self._clear(seen, now_us)
 
     def _judge(self, alert: Alert, now_us: int) -> None:
@@ -227,6 +227,13 @@ class Desk:
     def _reopen(self, alert: Alert, now_us: int, *, reason: str) -> None:
         if alert.resolved_event is not None:
             self._cleared_by[alert.resolved_event].remove(alert)
+        cleared = self.cleared_since.get(alert.id)
+        if cleared is not None:
+            # It stays resolved, for another reason: nothing to tell.
+            alert.resolved_reason, alert.resolved_event = "cleared", cleared.event_id
+            self._cleared_by[cleared.event_id].append(alert)
+            self.changed[alert.id] = alert
+            return
         begin_again(alert, self._escalation_us(alert, now_us))
         self._unresolved[alert.rule_number, alert.device][alert.id] = alert
         self.changed[alert.id] = alert
@@ -276,7 +283,8 @@ class Desk:
         self.notices.append(Notice(alert, "alert.opened", alert.opened_us, data))
 
 
-def _candidate(version: RuleVersion, seen: Seen, now_us: int) -> Alert:
+def candidate(version: RuleVersion, seen: Seen, now_us: int) -> Alert:
+    """The alert of a rule and an event, before it is judged."""
     event = seen.event
     return Alert(
         id=version.alert_id(event.id),

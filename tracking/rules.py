@@ -261,7 +261,7 @@ def check(rule: Rule) -> None:
     for field, patterns in (("types", rule.types), ("clears_on", rule.clears_on)):
         _check_types(field, patterns)
     for i, condition in enumerate(rule.where):
-        _check_condition(f"where.{i}", condition)
+        _check_condition(f"where[{i}]", condition)
     for one in rule.types:
         for other in rule.clears_on:
             if _covers(one, other) or _covers(other, one):

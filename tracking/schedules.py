@@ -29,11 +29,11 @@ class Calendar:
         # Per weekday the spans of seconds of the day [start, end) that are open.
         self._open: tuple[list[tuple[int, int]], ...] = tuple([] for _ in DAYS)
         for number, window in enumerate(schedule.windows):
-            start = _clock_s(window.start, f"windows.{number}.start")
-            end = _clock_s(window.end, f"windows.{number}.end")
+            start = _clock_s(window.start, f"windows[{number}].start")
+            end = _clock_s(window.end, f"windows[{number}].end")
             if start == _DAY_S:
-                raise InputError("a window starts before 24:00", field=f"windows.{number}.start")
-            for day in _days(window.days, f"windows.{number}.days"):
+                raise InputError("a window starts before 24:00", field=f"windows[{number}].start")
+            for day in _days(window.days, f"windows[{number}].days"):
                 if start < end:
                     self._open[day].append((start, end))
                 else:

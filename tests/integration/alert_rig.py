@@ -62,10 +62,10 @@ class AlertRig:
     ) -> Occurrence:
         """An event `at_s` after noon, of fence `depot` unless it says otherwise."""
         data = {"fence": "depot", "lon": 5.1, "lat": 52.1} | data
-        late = data.pop("late", False)
+        late = bool(data.pop("late", False))
         found = await self.device(device)
         return found.occurrence(
-            type_, NOON_US + round(at_s * 1e6), data, rule=data["fence"], late=late
+            type_, NOON_US + round(at_s * 1e6), data, rule=str(data["fence"]), late=late
         )
 
     async def record(self, *occurrences: Occurrence) -> list[EventRecord]:

@@ -1,11 +1,13 @@
 """Rules and alerts on a real database: once each, whatever comes again, late or not at all."""
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -13,11 +15,12 @@ import pytest
 
 from ingest.alerts import Judge
 from tests.integration.alert_rig import NOON_US, AlertRig, rule
-from tracking.alert_life import Act
+from tracking.alert_life import STATES, Act, Verb
 from tracking.fences import Schedule, Window
 from tracking.rules import Condition
 from tracking.store.alerts import Tenant, act_on
-from tracking.store.connection import connect
+from tracking.store.connection import Connection, connect
+from tracking.store.eventlog import Occurrence
 from tracking.times import to_us
 
 HOUR = 3_600.0
@@ -30,7 +33,7 @@ async def rig(database_url: str) -> AsyncIterator[AlertRig]:
         yield rig
 
 
-def retold(occurrence: Any, **data: Any) -> Any:
+def retold(occurrence: Occurrence, **data: object) -> Occurrence:
     """The event with other data, as a repair amends it."""
     return msgspec.structs.replace(occurrence, data=occurrence.data | data, late=True)
 
@@ -162,6 +165,29 @@ class TestOnce:
         await rig.follow()
         assert await rig.states() == [(s, "open") for s in (0, 5, 10, 15)]
         assert await rig.told() == [("alert.opened", "")] * 4
+
+    @pytest.mark.parametrize("seed", range(12))
+    async def test_the_size_of_turns_changes_nothing(self, database_url: str, seed: int) -> None:
+        """What a turn loads is all that its events concern."""
+        outcomes = []
+        rng = random.Random(seed)
+        script = a_week(rng)
+        for size in (1, 3, 1_000):
+            name = f"t{size}"
+            async with AlertRig(database_url, name) as one:
+                one.judge = Judge(size)
+                for wanted in (
+                    rule("a", "fence.entered", cooldown_s=60, clears_on=("fence.exited",)),
+                    rule("b", "fence.*", cooldown_s=20, fences=("depot",)),
+                    rule("c", where=(Condition("data.n", "gt", 4),), escalate_after_s=HOUR),
+                ):
+                    await one.save(wanted)
+                for step in script:
+                    await one.record(*[await made(one, *event) for event in step])
+                    await one.follow()
+                outcomes.append(await outcome(one))
+        assert outcomes[0] == outcomes[1] == outcomes[2]
+        assert {"open", "resolved", "suppressed"} <= {line[3] for line in outcomes[0]}
 
 
 class TestRules:
@@ -512,7 +538,59 @@ class TestDeadlines:
         assert ahead
 
 
-async def act(rig: AlertRig, verb: Any, *ids: Any, for_s: float = 0) -> None:
+Told = tuple[float, str, str, str, int, str]
+
+
+def a_week(rng: random.Random) -> list[list[Told]]:
+    """Steps of events: new, amended, retracted and back again, in no order."""
+    known: list[Told] = []
+    steps = []
+    for _ in range(12):
+        step: dict[object, Told] = {}
+        for _ in range(rng.randint(1, 8)):
+            if known and rng.random() < 0.5:
+                *key, _, _ = rng.choice(known)
+            else:
+                key = [
+                    rng.randrange(0, 300, 10),
+                    rng.choice(["fence.entered", "fence.entered", "fence.exited"]),
+                    rng.choice(["van", "truck"]),
+                    rng.choice(["depot", "yard"]),
+                ]
+            told = (*key, rng.randrange(9), rng.choice(["active", "active", "retracted"]))
+            step[tuple(key)] = told  # type: ignore[assignment]
+        known += step.values()
+        steps.append(list(step.values()))
+    return steps
+
+
+async def made(rig: AlertRig, *told: Any) -> Occurrence:  # noqa: ANN401 -- Told
+    at_s, type_, device, fence, n, status = told
+    occurrence = await rig.occurrence(at_s, type_, device=device, fence=fence, n=n, late=True)
+    return msgspec.structs.replace(occurrence, status=status)
+
+
+async def outcome(rig: AlertRig) -> list[tuple[Any, ...]]:
+    found = await rig.alerts(states=STATES)
+    names = {a.id: (a.rule, a.opened_us, a.event_type, a.device, a.fence) for a in found}
+    return sorted(
+        (
+            *names[a.id][:2],
+            a.event_type,
+            a.state,
+            a.device,
+            a.fence,
+            a.data["n"],
+            str(a.resolved_reason),
+            a.suppressed_n,
+            str(names.get(a.suppressed_by)),
+            a.due_us is None,
+        )
+        for a in found
+    )
+
+
+async def act(rig: AlertRig, verb: Verb, *ids: UUID, for_s: float = 0) -> None:
     wanted = ids or [alert.id for alert in await rig.alerts()]
     tenant = Tenant(rig.tenant, rig.tenant_id)
     done = await act_on(
@@ -525,7 +603,7 @@ async def act(rig: AlertRig, verb: Any, *ids: Any, for_s: float = 0) -> None:
     assert len(done.records) == len(wanted)
 
 
-async def uncovered(conn: Any) -> bool:
+async def uncovered(conn: Connection) -> bool:
     """Whether anything still waits for a follower."""
     found = await conn.execute(
         "SELECT EXISTS (SELECT 1 FROM alert_cursor c JOIN tenant t ON t.id = c.tenant_id "

@@ -118,10 +118,10 @@ def test_equal_schedules_share_a_calendar() -> None:
         (schedule(time_zone="../etc/passwd"), "time_zone"),
         (schedule(time_zone="Europe"), "time_zone"),
         (schedule(time_zone=""), "time_zone"),
-        (schedule(Window("8:00", "17:00")), "windows.0.start"),
-        (schedule(Window("24:00", "17:00")), "windows.0.start"),
-        (schedule(Window("08:00", "17:00"), Window("08:00", "24:01")), "windows.1.end"),
-        (schedule(Window("08:00", "17:00", ("monday",))), "windows.0.days"),
+        (schedule(Window("8:00", "17:00")), "windows[0].start"),
+        (schedule(Window("24:00", "17:00")), "windows[0].start"),
+        (schedule(Window("08:00", "17:00"), Window("08:00", "24:01")), "windows[1].end"),
+        (schedule(Window("08:00", "17:00", ("monday",))), "windows[0].days"),
     ],
 )
 def test_a_mistake_is_named(plan: Schedule, field: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracking.alert_life import Alert
-from tracking.alerting import Clearing, Desk, Seen
+from tracking.alerting import Clearing, Desk, Seen, candidate
 from tracking.feed import EventRecord
 from tracking.rules import RuleVersion
 from tracking.store.alerts import Tenant, alerts_where, versions_of_alerts
@@ -104,18 +104,22 @@ async def events_between(
 async def furnish(conn: Connection, turn: Turn, desk: Desk, seen: Sequence[Seen]) -> None:
     """Give the desk every alert that these events may concern."""
     matched = [(one, version) for one in seen for version in desk.matches(one)]
-    revised = [one.event.id for one in seen if one.event.revision > 1]
+    revised = {one.event.id for one in seen if one.event.revision > 1}
     ids = list({*revised, *(one.event.id for one, _ in matched)})
     if ids:
         await _add(conn, desk, "a.event_id = ANY(%s::uuid[])", (ids,))
     if revised:
-        await _add(conn, desk, "a.resolved_event = ANY(%s::uuid[])", (revised,))
-        of_revised = [a.id for a in desk.alerts.values() if a.event_id in set(revised)]
+        await _add(conn, desk, "a.resolved_event = ANY(%s::uuid[])", (list(revised),))
+        of_revised = [a.id for a in desk.alerts.values() if a.event_id in revised]
         if of_revised:
             await _add(conn, desk, "a.suppressed_by = ANY(%s)", (of_revised,))
+    # All that may open, or open again, although what ends it is known already.
+    reviving = list(desk.alerts.values()) + [
+        candidate(version, one, turn.now_us) for one, version in matched if one.event.late
+    ]
+    await _add_cleared(conn, turn, desk, reviving)
     await _add_holders(conn, desk, matched)
     await _add_clearable(conn, desk, seen)
-    await _add_cleared(conn, turn, desk, matched)
 
 
 async def _add(conn: Connection, desk: Desk, condition: str, values: Sequence[object]) -> None:
@@ -186,32 +190,30 @@ async def _add_clearable(conn: Connection, desk: Desk, seen: Sequence[Seen]) -> 
         )
 
 
-async def _add_cleared(
-    conn: Connection, turn: Turn, desk: Desk, matched: Sequence[tuple[Seen, RuleVersion]]
-) -> None:
-    """For events a repair found: what had cleared them before they were known."""
-    late = [
-        (version.alert_id(one.event.id), one, " ".join(version.rule.clears_on))
-        for one, version in matched
-        if one.event.late and version.rule.clears_on
+async def _add_cleared(conn: Connection, turn: Turn, desk: Desk, reviving: Sequence[Alert]) -> None:
+    """The first event since each of these that ends it, if it does not just now become known."""
+    ending = [
+        (alert, " ".join(desk.versions[alert.rule_number, alert.rule_version].rule.clears_on))
+        for alert in reviving
     ]
-    if not late:
+    ending = [(alert, types) for alert, types in ending if types]
+    if not ending:
         return
     found = await conn.execute(
         _CLEARED,
         (
-            [id_ for id_, _, _ in late],
-            [one.event.subject for _, one, _ in late],
-            [one.fence for _, one, _ in late],
-            [from_us(one.event.time_us) for _, one, _ in late],
-            [types for _, _, types in late],
+            [alert.id for alert, _ in ending],
+            [alert.device for alert, _ in ending],
+            [alert.fence for alert, _ in ending],
+            [from_us(alert.opened_us) for alert, _ in ending],
+            [types for _, types in ending],
             turn.tenant.id,
             turn.upto,
         ),
     )
     cleared: list[tuple[UUID, UUID, datetime]] = await found.fetchall()
-    for alert, event, time in cleared:
-        desk.cleared_since[alert] = Clearing(str(event), to_us(time))
+    for alert_id, event, time in cleared:
+        desk.cleared_since[alert_id] = Clearing(str(event), to_us(time))
 
 
 def seen_of(row: tuple[Any, ...]) -> Seen:

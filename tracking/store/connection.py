@@ -1,6 +1,6 @@
 """Connections of the long-running writers, and the one place where driver errors are translated."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,9 @@ from psycopg.types import TypeInfo
 
 from tracking.errors import SchemaOutdated, StoreRefused, StoreUnavailable
 from tracking.store.arrays import register
+
+# Composite types of rows.
+_TYPES = ("ingest_position", "ingest_state_2", "ingest_event")
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -32,18 +35,28 @@ async def connect(database_url: str, *, name: str) -> Connection:
             keepalives_idle=10,
             prepare_threshold=3,
         )
-        register(conn.adapters)
-        for type_name in ("ingest_position", "ingest_state_2", "ingest_event"):
-            info = await TypeInfo.fetch(conn, type_name)
-            if info is None:
-                await conn.close()
-                raise SchemaOutdated([f"the one that makes {type_name}"])
-            info.register(conn)
+        missing = await prepare(conn, _TYPES)
+        if missing:
+            await conn.close()
+            raise SchemaOutdated([f"the one that makes {missing[0]}"])
     return conn
 
 
+async def prepare(conn: Connection, types: Iterable[str]) -> list[str]:
+    """Teach a connection to send columns, and rows of these types; return those there are not."""
+    register(conn.adapters)
+    missing = []
+    for name in types:
+        info = await TypeInfo.fetch(conn, name)
+        if info is None:
+            missing.append(name)
+        else:
+            info.register(conn)
+    return missing
+
+
 def type_oid(conn: Connection, name: str) -> int:
-    """The oid, in this database, of a type `connect` has looked up."""
+    """The oid, in this database, of a type `prepare` has looked up."""
     return conn.adapters.types[name].oid
 
 

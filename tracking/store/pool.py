@@ -9,8 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from tracking.errors import SchemaOutdated, SettingsError, StoreUnavailable
-from tracking.store.arrays import register
-from tracking.store.connection import Connection
+from tracking.store.connection import Connection, prepare
 from tracking.store.migrate import check
 
 P = ParamSpec("P")
@@ -124,7 +123,8 @@ class ReadPool:
 
 
 async def _configure(conn: Connection) -> None:
-    register(conn.adapters)
+    # What is missing is told by the query that needs it.
+    await prepare(conn, ("ingest_event",))
 
 
 class _StaleConnectionError(Exception):
