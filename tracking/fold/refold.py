@@ -17,7 +17,7 @@ from tracking.fold.terrain import Terrain, Who
 from tracking.quality import Quality
 
 # Codes the fold gives; stored ones are judged anew. The others are the fix's own.
-_FOLDS_OWN = {Quality.DUPLICATE, Quality.IMPOSSIBLE_SPEED, Quality.STATIC}
+FOLDS_OWN = {Quality.DUPLICATE, Quality.IMPOSSIBLE_SPEED, Quality.STATIC}
 
 # (fix_time_us, seq, quality, lon, lat, speed_mps, accuracy_m), NaN for missing.
 FoldedFix = tuple[int, int, int, float, float, float, float]
@@ -46,7 +46,7 @@ class Refold:
     def add(self, page: Sequence[FoldedFix], trace: list[Look] | None = None) -> Iterator[Judged]:
         """Fold the next fixes, in order; iterate to the end. `trace` as in `fold_one`."""
         times, seqs, qualities, lons, lats, speeds, accuracies = zip(*page, strict=True)
-        own = [Quality.OK if q in _FOLDS_OWN else q for q in qualities]
+        own = [Quality.OK if q in FOLDS_OWN else q for q in qualities]
         columns = FixColumns.of(
             device=np.zeros(len(page), np.int64),
             time_us=np.array(times, np.int64),

@@ -117,7 +117,7 @@ async def _passing(
     conn: Connection, tenant_id: int, bounds: Sequence[Bounds], since_us: int
 ) -> list[int]:
     """Devices with a fix in the boxes since a moment of device time."""
-    boxes = np.array(list(_wrapped(bounds)))
+    boxes = np.array(list(wrapped(bounds)))
     around = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
     where = [
         "p.tenant_id = %(tenant_id)s AND p.fix_time >= %(since)s",
@@ -140,7 +140,7 @@ async def _passing(
     return [row[0] for row in await cursor.fetchall()]
 
 
-def _wrapped(bounds: Iterable[Bounds]) -> Iterator[Bounds]:
+def wrapped(bounds: Iterable[Bounds]) -> Iterator[Bounds]:
     """Boxes with unwrapped longitudes as boxes between -180 and 180."""
     for west, south, east, north in bounds:
         if east - west >= 360.0:
