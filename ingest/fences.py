@@ -88,7 +88,8 @@ class Fences:
             changes = await recent_changes(conn, tenant_id, _EDITED_WITHIN_S)
         else:
             rows = await fences_since(conn, tenant_id, book.revision)
-            changes = await asyncio.to_thread(book.apply, rows)
+            # The fold reads the book meanwhile, so it changes between two batches only.
+            changes = book.take(await asyncio.to_thread(book.prepared, rows))
             self._terrains[tenant_id].refresh(changes.zones)
         # Groups and tags are edited like fences.
         self._who.clear()

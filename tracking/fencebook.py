@@ -53,12 +53,23 @@ class Changes(NamedTuple):
     zones: list[int]
 
 
+class Prepared(NamedTuple):
+    """What `FenceBook.take` is to take over; made of the book as it was at index `before`."""
+
+    revision: int
+    fences: dict[int, FenceVersion]
+    changes: Changes
+    before: Index
+    index: Index
+
+
 class FenceBook:
     """The fences of one tenant: versions by zone, and an index of their ground.
 
     A *zone* is one version of one fence. Zones are numbered 0, 1, 2 in the order they were met,
-    and no number is given twice. One task or thread applies; what it replaced stays valid for
-    whoever still holds it.
+    and no number is given twice. `prepared` only reads, so it may run in a thread while the book
+    is in use; everything else belongs to the book's one owner. An index that was replaced stays
+    valid for whoever still holds it.
     """
 
     def __init__(self) -> None:
@@ -69,7 +80,11 @@ class FenceBook:
         self._next = 0
 
     def apply(self, loaded: FenceRows) -> Changes:
-        """Take over rows; applying the same ones again changes nothing.
+        """Take over rows; applying the same ones again changes nothing."""
+        return self.take(self.prepared(loaded))
+
+    def prepared(self, loaded: FenceRows) -> Prepared:
+        """Do all the work of `apply` that takes long, and change nothing.
 
         A version that ended is another row of the same zone: only its end may have changed.
         """
@@ -78,23 +93,51 @@ class FenceBook:
             [row.kind for row in rows], [row.wkb for row in rows], [row.radius_m for row in rows]
         )
         since_us = _FOR_EVER
+        fences: dict[int, FenceVersion] = {}
         fresh: dict[int, Shape | None] = {}
-        zones: list[int] = []
         for row, shape in zip(rows, shapes, strict=True):
             known = self._zone_of(row.number, row.version)
             if known is None:
                 since_us = min(since_us, row.from_us)
-                fresh[self._next] = shape
+                zone, ground = self._next + len(fresh), shape
+                fresh[zone] = shape
             else:
+                # One object for one ground.
+                zone, ground = known, self.fences[known].shape
                 ends = (self.fences[known].to_us, row.to_us)
                 since_us = min(since_us, *(_FOR_EVER if end is None else end for end in ends))
-                shape = self.fences[known].shape  # noqa: PLW2901 -- one object for one ground
-            zones.append(self._put(known, row, shape))
-        if fresh:
-            self.index = self.index.replaced(fresh) if len(self.index) else _built(fresh)
-        self.revision = max(self.revision, loaded.revision)
+            options = _decoded(row.options)
+            fences[zone] = FenceVersion(*row[:7], shape=ground, options=options)
         numbers = list(dict.fromkeys(row.number for row in rows))
-        return Changes(numbers, list(map(bounds, shapes)), since_us, zones)
+        changes = Changes(numbers, list(map(bounds, shapes)), since_us, list(fences))
+        return Prepared(loaded.revision, fences, changes, self.index, _renewed(self.index, fresh))
+
+    def take(self, prepared: Prepared) -> Changes:
+        """Take over what was prepared of this very book; quick.
+
+        Raises:
+            ValueError: the book has changed since.
+        """
+        if prepared.before is not self.index:
+            raise ValueError("the book has changed since this was prepared")
+        self.revision = max(self.revision, prepared.revision)
+        self.index = prepared.index
+        for zone, fence in prepared.fences.items():
+            if zone not in self.fences:
+                self._next = max(self._next, zone + 1)
+                zones = self._zones.setdefault(fence.number, [])
+                zones.append(zone)
+            self.fences[zone] = fence
+            # Almost always in order already; a version in front of a known one is no mistake.
+            self._zones[fence.number].sort(key=lambda z: self.fences[z].version)
+        return prepared.changes
+
+    def compacted(self, before: Index, after: Index) -> bool:
+        """Use `after`, which is `before.compact()`, unless the fences have changed meanwhile."""
+        if self.index is not before:
+            return False
+        self.index = after
+        return True
 
     def retire(self, before_us: int) -> list[int]:
         """Drop the versions that ended at or before a moment; return their zones."""
@@ -148,20 +191,12 @@ class FenceBook:
         known = self._zone_of(row.number, row.version)
         return known is None or self.fences[known].to_us != row.to_us
 
-    def _put(self, known: int | None, row: VersionRow, shape: Shape) -> int:
-        zone = self._next if known is None else known
-        self.fences[zone] = FenceVersion(*row[:7], shape=shape, options=_decoded(row.options))
-        if known is None:
-            self._next += 1
-            zones = self._zones.setdefault(row.number, [])
-            zones.append(zone)
-            # Almost always in order already; a version in front of a known one is no mistake.
-            if len(zones) > 1:
-                zones.sort(key=lambda z: self.fences[z].version)
-        return zone
 
-
-def _built(fresh: dict[int, Shape | None]) -> Index:
+def _renewed(index: Index, fresh: dict[int, Shape | None]) -> Index:
+    if not fresh:
+        return index
+    if len(index):
+        return index.replaced(fresh)
     return Index.build({zone: shape for zone, shape in fresh.items() if shape is not None})
 
 
