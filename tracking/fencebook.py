@@ -6,8 +6,8 @@ from itertools import starmap
 from typing import NamedTuple
 
 import msgspec
-from geofence.index import Index
 
+from geofence.index import Index
 from geofence.shapes import Shape, bounds, from_columns
 from tracking.fences import FenceOptions, FenceVersion
 
