@@ -198,12 +198,13 @@ class Rows:
         time: datetime = NOON,
         status: str = "active",
         data: Mapping[str, object] | None = None,
+        rule: str | None = None,
     ) -> EventRecord:
         """An event, or the next revision of `event_id`, under the tenant's next cursor."""
         with self._conn.transaction():
             row = self._conn.execute(
                 "INSERT INTO event (id, tenant_id, cursor, type, subject, device_id, time, status, "
-                "data) SELECT %s, %s, feed_cursor + 1, %s, %s, 1, %s, %s, %s FROM tenant "
+                "data, rule) SELECT %s, %s, feed_cursor + 1, %s, %s, 1, %s, %s, %s, %s FROM tenant "
                 "WHERE id = %s ON CONFLICT (id) DO UPDATE SET cursor = excluded.cursor, "
                 "revision = event.revision + 1, status = excluded.status, data = excluded.data "
                 "RETURNING id, cursor, revision, recorded_at",
@@ -215,6 +216,7 @@ class Rows:
                     time,
                     status,
                     Jsonb(dict(data or {})),
+                    rule,
                     self.tenant_id,
                 ),
             ).fetchone()
@@ -262,6 +264,30 @@ class Rows:
             },
         )
         self._conn.execute("UPDATE tenant SET fence_revision = 1 WHERE id = %s", (self.tenant_id,))
+
+    def alert(self, event: EventRecord, rule: str) -> str:
+        """A rule and an open alert it raised for an event; returns the alert's id."""
+        body = {"id": rule, "name": rule, "types": [event.type]}
+        row = self._conn.execute(
+            "WITH made AS (INSERT INTO rule (tenant_id, id, version) VALUES (%(tenant)s, %(rule)s, "
+            "1) RETURNING number), version AS (INSERT INTO rule_version (rule_number, version, "
+            "tenant_id, from_cursor, body) SELECT number, 1, %(tenant)s, 0, %(body)s FROM made) "
+            "INSERT INTO alert (id, tenant_id, rule_number, rule_version, event_id, event_type, "
+            "event_status, late, data, device, severity, state, opened_at, recorded_at) "
+            "SELECT gen_random_uuid(), %(tenant)s, number, 1, %(event)s, %(type)s, 'active', "
+            "false, '{}', %(device)s, 'warning', 'open', %(noon)s, now() FROM made RETURNING id",
+            {
+                "tenant": self.tenant_id,
+                "rule": rule,
+                "body": Jsonb(body),
+                "event": event.id,
+                "type": event.type,
+                "device": event.subject,
+                "noon": NOON,
+            },
+        ).fetchone()
+        assert row is not None
+        return str(row[0])
 
     def reason(self, device: str, reason: str, n: int) -> None:
         self._conn.execute(

@@ -148,20 +148,33 @@ class TestKeys:
             mine.dead_letter(b"secret payload", device="secret-device")
             mine.reason("secret-device", "stale", 1)
             mine.fence("secret-fence")
+            entered = {"fence": "secret-fence", "fence_name": "secret", "fence_version": 1}
+            mine.event("secret-device", "fence.entered", data=entered, rule="secret-fence")
+            alert = mine.alert(event, "secret-rule")
         theirs = create_key(database_url, "theirs", "test", "admin")
-        ids = {"/v1/events/{id}": event.id, "/v1/dead-letters/{id}": "1"}
+        ids = {
+            "/v1/events/{id}": event.id,
+            "/v1/events/{id}/why": event.id,
+            "/v1/dead-letters/{id}": "1",
+            "/v1/alerts/{id}": alert,
+            "/v1/rules/{id}": "secret-rule",
+        }
         if path.startswith("/v1/fences/"):
             ids[path] = "secret-fence"
+        about = {"device": "secret-device", "fence": "secret-fence", "at": "2026-03-08T12:00:00Z"}
+        params = about if path == "/v1/events/why-not" else {}
         concrete = path.replace("{id}", ids.get(path, "")).replace("{name}", "secret-device")
         async with api_site(database_url, valkey_url, key=theirs) as site:
-            response = await site.get(concrete)
+            response = await site.get(concrete, **params)
             assert "{" not in concrete
-            assert response.status_code == (404 if "{" in path else 200)
+            assert response.status_code == (404 if "{" in path or params else 200)
             if response.status_code == 200:
                 assert "secret" not in response.text
                 assert response.json()["items"] == []
             mine_key = create_key(database_url, "mine", "test")
-            owner = await site.client.get(concrete, headers={"Authorization": f"Bearer {mine_key}"})
+            owner = await site.client.get(
+                concrete, params=params, headers={"Authorization": f"Bearer {mine_key}"}
+            )
         assert owner.status_code == 200
         assert "secret" in owner.text
 
