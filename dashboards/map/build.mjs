@@ -21,6 +21,9 @@ async function buildPage() {
     entryPoints: { map: at('src/main.ts') },
     outdir: join(dist, 'assets'),
     entryNames: '[name]-[hash]',
+    // What is imported on demand becomes a file of its own.
+    splitting: true,
+    chunkNames: '[name]-[hash]',
     bundle: true,
     format: 'esm',
     target: ['chrome111', 'firefox115', 'safari16.4'],

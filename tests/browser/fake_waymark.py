@@ -23,6 +23,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from tests.browser.fake_sites import FakeSites
+
 Json = dict[str, Any]
 
 DIST = Path(__file__).parents[2] / "dashboards" / "map" / "dist"
@@ -66,6 +68,7 @@ class FakeWaymark:
         self.latest: dict[str, Json] = {}
         self.trails: dict[str, list[Json]] = {}
         self.events: list[Json] = []
+        self.sites = FakeSites()
         self.subscriptions: list[Json] = []
         self.style_url: str | None = None
         self.closed_for = 0
@@ -109,6 +112,10 @@ class FakeWaymark:
         }
         self.events.append(event)
         return event
+
+    def let_preview_on(self, lines: int) -> None:
+        """Let so many more lines of a held preview go."""
+        self._run(self.sites.let_on(lines))
 
     def hang_up(self, code: int) -> None:
         self._run(self._hang_up(code))
@@ -195,8 +202,10 @@ class FakeWaymark:
         ]
         return JSONResponse({"type": "FeatureCollection", "features": features, "next": None})
 
-    async def event_list(self, _: Request) -> Response:
-        return JSONResponse({"items": self.events[::-1], "next": None})
+    async def event_list(self, request: Request) -> Response:
+        fence = request.query_params.get("fence")
+        found = [event for event in self.events if fence in {None, event["data"].get("fence")}]
+        return JSONResponse({"items": found[::-1], "next": None})
 
     async def map_config(self, _: Request) -> Response:
         return JSONResponse({"style_url": self.style_url})
@@ -214,6 +223,7 @@ class FakeWaymark:
             Route("/v1/devices/{name}/positions", self.positions),
             Route("/v1/events", self.event_list),
             Route("/v1/map/config", self.map_config),
+            *self.sites.routes(),
             Mount("/", StaticFiles(directory=dist, html=True)),
         ]
         return guarded(Starlette(routes=routes, lifespan=self._lifespan))

@@ -1,15 +1,24 @@
 /** The REST API, as far as the map needs it. Every call carries the key in a header and times out. */
 
-import type { DeviceSummary, WaymarkEvent } from './model.ts';
+import type { Box } from './ground.ts';
+import type { Alert, AlertState, DeviceSummary, Fence, FenceBody, LonLat, PreviewLine, Visit, WaymarkEvent } from './model.ts';
+import { jsonLines } from './ndjson.ts';
 
 const TIMEOUT_MS = 15_000;
 const TRAIL_POINTS = 20_000;
 const PAGE = 1000;
 const TRAIL_PAGE = 10_000;
+const FENCE_PAGE = 500;
+
+/** What is wrong with one member of what was sent, such as `shape.coordinates[0][3]`. */
+export interface Fault {
+  readonly field: string;
+  readonly message: string;
+}
 
 /** An answer other than 2xx; `message` is fit to be shown. */
 export class ApiError extends Error {
-  constructor(readonly status: number, message: string) {
+  constructor(readonly status: number, message: string, readonly faults: readonly Fault[] = []) {
     super(message);
   }
 }
@@ -19,7 +28,6 @@ interface Page<T> {
   readonly next: string | null;
 }
 
-export type LonLat = [lon: number, lat: number];
 /** One stored fix of a trail, oldest first. */
 export interface TrailPoint {
   readonly at: LonLat;
@@ -68,17 +76,89 @@ export class Api {
     return points.sort((a, b) => a.fix_ms - b.fix_ms);
   }
 
-  private async get<T>(path: string): Promise<T> {
-    const answer = await fetch(`/v1/${path}`, {
-      headers: { Authorization: `Bearer ${this.key}` },
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
-    if (!answer.ok) {
-      const problem = (await answer.json().catch(() => ({}))) as { title?: string; detail?: string };
-      throw new ApiError(answer.status, problem.detail ?? problem.title ?? `the server answered ${answer.status}`);
-    }
-    return (await answer.json()) as T;
+  /** A page of the fences that touch the box, and the cursor of the next. */
+  async fences(box: Box, cursor: string | null, signal: AbortSignal): Promise<Page<Fence>> {
+    const bbox = box.map((edge) => edge.toFixed(6)).join(',');
+    const more = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`;
+    return this.get(`fences?bbox=${bbox}&limit=${FENCE_PAGE}${more}`, signal);
   }
+
+  fence(id: string): Promise<Fence> {
+    return this.get(`fences/${encodeURIComponent(id)}`);
+  }
+
+  /** Make a fence, which gets an id unless the body has one. One that exists is not changed. */
+  createFence(body: FenceBody & { id?: string }): Promise<Fence> {
+    return this.send('POST', 'fences', body);
+  }
+
+  /** Make a fence's next version, unless somebody else has changed it since version `over`. */
+  changeFence(id: string, body: FenceBody, over: number): Promise<Fence> {
+    return this.send('PUT', `fences/${encodeURIComponent(id)}`, body, { 'If-Match': `"${over}"` });
+  }
+
+  async deleteFence(id: string): Promise<void> {
+    await this.ask('DELETE', `fences/${encodeURIComponent(id)}`);
+  }
+
+  /** What a fence would have raised from `start` to `end`, as it is found out. Abort `signal` to end it early. */
+  async *previewFence(fence: FenceBody & { id?: string }, start: Date, end: Date, signal: AbortSignal): AsyncGenerator<PreviewLine> {
+    const body = { fence, start: start.toISOString(), end: end.toISOString() };
+    const answer = await this.ask('POST', 'fences/preview', body, {}, signal);
+    if (answer.body !== null) yield* jsonLines<PreviewLine>(answer.body);
+  }
+
+  async fenceEvents(id: string, limit: number): Promise<readonly WaymarkEvent[]> {
+    return (await this.get<Page<WaymarkEvent>>(`events?fence=${encodeURIComponent(id)}&limit=${limit}&order=desc`)).items;
+  }
+
+  /** The visits of a fence that have not ended. */
+  async openVisits(fence: string): Promise<readonly Visit[]> {
+    return (await this.get<Page<Visit>>(`visits?fence=${encodeURIComponent(fence)}&open=true&limit=${PAGE}`)).items;
+  }
+
+  async alerts(states: readonly AlertState[], limit: number): Promise<readonly Alert[]> {
+    const wanted = states.map((state) => `state=${state}`).join('&');
+    return (await this.get<Page<Alert>>(`alerts?${wanted}&limit=${limit}`)).items;
+  }
+
+  actOnAlert(id: string, verb: 'acknowledge' | 'resolve' | 'snooze', body: object): Promise<Alert> {
+    return this.send('POST', `alerts/${encodeURIComponent(id)}/${verb}`, body);
+  }
+
+  private async get<T>(path: string, signal?: AbortSignal): Promise<T> {
+    return (await (await this.ask('GET', path, undefined, {}, signal)).json()) as T;
+  }
+
+  private async send<T>(method: string, path: string, body: unknown, headers: Record<string, string> = {}): Promise<T> {
+    return (await (await this.ask(method, path, body, headers)).json()) as T;
+  }
+
+  private async ask(
+    method: string, path: string, body?: unknown, headers: Record<string, string> = {}, signal = AbortSignal.timeout(TIMEOUT_MS),
+  ): Promise<Response> {
+    const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+    const type: Record<string, string> = body === undefined ? {} : { 'Content-Type': 'application/json' };
+    const answer = await fetch(`/v1/${path}`, {
+      method, signal, headers: { Authorization: `Bearer ${this.key}`, ...type, ...headers }, ...sent,
+    });
+    if (!answer.ok) throw refusal(answer.status, (await answer.json().catch(() => ({}))) as Problem);
+    return answer;
+  }
+}
+
+/** RFC 9457: one fault in `field` and `detail`, or several in `errors`. */
+interface Problem {
+  readonly title?: string;
+  readonly detail?: string;
+  readonly field?: string | null;
+  readonly errors?: readonly { readonly field?: string; readonly detail?: string; readonly message?: string }[];
+}
+
+function refusal(status: number, problem: Problem): ApiError {
+  const message = problem.detail ?? problem.title ?? `the server answered ${status}`;
+  const named = problem.errors?.map((error) => ({ field: error.field ?? '', message: error.message ?? error.detail ?? message }));
+  return new ApiError(status, message, named ?? (problem.field ? [{ field: problem.field, message }] : []));
 }
 
 function trailPoint(feature: GeoJSON.Feature): TrailPoint[] {

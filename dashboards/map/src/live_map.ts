@@ -4,11 +4,13 @@
  * One instance drives the page's elements; a second one takes them over after the first has ended.
  */
 
+import { AlertDesk } from './alert_desk.ts';
 import { ApiError, type Api } from './api.ts';
+import { FenceDesk } from './fence_desk.ts';
 import { Feed, type FeedStatus } from './feed.ts';
 import { Fleet, liveState, placeAt, type Device, type Now } from './fleet.ts';
 import { toLonLat } from './geo.ts';
-import type { LiveState, Position, WaymarkEvent } from './model.ts';
+import type { Alert, LiveState, Position, WaymarkEvent } from './model.ts';
 import { browserWorld } from './socket.ts';
 import { byId } from './view/dom.ts';
 import { DeviceList } from './view/device_list.ts';
@@ -34,6 +36,12 @@ export interface Glimpse {
   readonly status: FeedStatus['kind'];
   readonly events: number;
   readonly frames: number;
+  /** Fences known, whether in view or not. */
+  readonly fences: number;
+  /** Where on the page a place is. */
+  project(lon: number, lat: number): { x: number; y: number };
+  /** The smallest fence drawn at a point of the page. */
+  fenceAt(at: { x: number; y: number }): string | null;
   positions(): { device: string; lon: number; lat: number; state: LiveState; fix_time: string }[];
 }
 
@@ -57,6 +65,8 @@ export class LiveMap {
   private readonly events = new EventList((event) => this.visit(event));
   private readonly status = new StatusLine();
   private readonly tabs = new Tabs();
+  private readonly fences: FenceDesk;
+  private readonly alerts: AlertDesk;
   private readonly feed: Feed;
   private readonly looks = new Map<Device, LiveState>();
   private selected: Device | null = null;
@@ -67,10 +77,17 @@ export class LiveMap {
   private refused: (message: string) => void = () => {};
 
   constructor(private readonly api: Api, key: string) {
+    const asking = (ask: () => Promise<void>): Promise<void> => this.asking(ask);
+    this.fences = new FenceDesk(api, this.view, {
+      asking,
+      selectDevice: (name) => this.select(this.fleet.devices.get(name ?? '') ?? null, name !== null),
+      visit: (event) => this.visit(event),
+    });
+    this.alerts = new AlertDesk(api, asking, (alert) => this.visitAlert(alert));
     this.feed = new Feed(key, {
       positions: (positions, live) => this.takePositions(positions, live),
       event: (event) => this.takeEvent(event),
-      gap: () => void this.loadEvents(),
+      gap: () => void this.catchUp(),
       status: (status) => this.takeStatus(status),
     }, browserWorld());
   }
@@ -88,12 +105,14 @@ export class LiveMap {
       frame = requestAnimationFrame(each.bind(this));
     }.bind(this));
     void this.loadEvents();
+    void this.alerts.start();
     void this.describe();
     void this.loadStyle();
     const message = await refusal;
     clearInterval(second);
     cancelAnimationFrame(frame);
     this.feed.stop();
+    this.fences.stop();
     this.view.map.remove();
     return message;
   }
@@ -128,6 +147,8 @@ export class LiveMap {
     this.eventCount += 1;
     this.fleet.hear(event);
     this.events.add(event);
+    this.fences.hear(event);
+    this.alerts.hear(event);
     const device = this.fleet.devices.get(event.subject);
     if (device !== undefined) this.redraw(device, false);
   }
@@ -156,7 +177,9 @@ export class LiveMap {
     }
     this.list.refresh(this.fleet.counts(wall_ms), this.selected);
     this.panel.show(this.selected, this.selected && this.stateOf(this.selected), wall_ms);
+    this.fences.everySecond();
     this.events.refreshAges();
+    this.alerts.refreshAges();
     this.status.refresh(wall_ms);
     this.view.map.triggerRepaint();
     if (wall_ms - this.described_ms > DESCRIBE_EVERY_MS && this.selected !== null) void this.describe(this.selected.name);
@@ -168,6 +191,7 @@ export class LiveMap {
     this.selected = device;
     this.layer.selected = device;
     if (device === null || changed) this.view.setTrail([]);
+    if (device !== null) this.fences.select(null);
     if (device !== null && changed) {
       void this.loadTrail();
       void this.describe(device.name);
@@ -188,6 +212,12 @@ export class LiveMap {
     if (device !== undefined) this.select(device, true);
   }
 
+  private visitAlert(alert: Alert): void {
+    const device = this.fleet.devices.get(alert.device);
+    if (device !== undefined) this.select(device, true);
+    else if (alert.fence) void this.fences.visit(alert.fence);
+  }
+
   private async loadTrail(): Promise<void> {
     const device = this.selected;
     if (device === null || device.position === null) return;
@@ -202,10 +232,17 @@ export class LiveMap {
     }, () => this.panel.tellTrail('not available'));
   }
 
+  private async catchUp(): Promise<void> {
+    await Promise.all([this.loadEvents(), this.alerts.load(), this.fences.catchUp()]);
+  }
+
   private async loadEvents(): Promise<void> {
     await this.asking(async () => {
       const recent = await this.api.recentEvents(EVENTS_SHOWN);
-      for (const event of recent.toReversed()) this.events.add(event);
+      for (const event of recent.toReversed()) {
+        this.events.add(event);
+        this.fences.hear(event);
+      }
     });
   }
 
@@ -221,6 +258,8 @@ export class LiveMap {
       }
       if (!this.framed && this.fleet.devices.size > 0) this.frame();
       else if (name === undefined) this.everySecond();
+      // Without a fleet to frame, the map stays at the whole Earth.
+      if (!this.framed) this.fences.look();
     });
   }
 
@@ -246,8 +285,9 @@ export class LiveMap {
     const { map } = this.view;
     onThemeChange(() => this.view.setTheme(readTheme()));
     addEventListener('online', () => this.feed.hurry());
-    map.on('click', (click) => this.select(this.view.pick(click.point.x, click.point.y), false));
+    map.on('click', (click) => this.clickAt(click.point.x, click.point.y));
     map.on('mousemove', (move) => {
+      if (this.fences.drawing) return;
       const device = this.view.pick(move.point.x, move.point.y);
       if (device === this.layer.hovered) return;
       this.layer.hovered = device;
@@ -259,10 +299,29 @@ export class LiveMap {
     document.onkeydown = (key) => this.shortcut(key);
   }
 
+  private clickAt(x: number, y: number): void {
+    if (this.fences.drawing) return;
+    const device = this.view.pick(x, y);
+    this.select(device, false);
+    if (device === null) this.fences.clickAt(x, y);
+  }
+
+  private escape(): void {
+    if (this.fences.cancel()) return;
+    this.fences.select(null);
+    this.select(null, false);
+  }
+
   private shortcut(key: KeyboardEvent): void {
-    if (key.key === 'Escape') return this.select(null, false);
-    if (key.target instanceof HTMLInputElement || key.ctrlKey || key.metaKey || key.altKey) return;
-    if (key.key === '/') {
+    if (key.key === 'Escape') return this.escape();
+    if (key.target instanceof HTMLInputElement || key.target instanceof HTMLSelectElement) return;
+    if (key.ctrlKey || key.metaKey || key.altKey) return;
+    // A button that has the focus takes Enter for itself.
+    if (!(key.target instanceof HTMLButtonElement) && this.fences.key(key.key)) return key.preventDefault();
+    if (key.key === 'n') {
+      this.tabs.open('map');
+      this.fences.begin();
+    } else if (key.key === '/') {
       this.tabs.open('fleet');
       byId('search').focus();
       key.preventDefault();
@@ -278,6 +337,9 @@ export class LiveMap {
       get status() { return page.status.kind; },
       get events() { return page.eventCount; },
       get frames() { return page.frames; },
+      get fences() { return page.fences.book.sites.size; },
+      project: (lon: number, lat: number) => page.view.map.project([lon, lat]),
+      fenceAt: ({ x, y }: { x: number; y: number }) => page.fences.at(x, y)[0] ?? null,
       positions: () => [...page.fleet.devices.values()].flatMap((device) => {
         if (device.position === null) return [];
         const [lon, lat] = toLonLat(placeAt(device, page_s()));

@@ -2,6 +2,7 @@
 
 import 'maplibre-gl/dist/maplibre-gl.css';
 import './style.css';
+import './fences.css';
 import { Api } from './api.ts';
 import { forgetKey, rememberedKey, rememberKey } from './key.ts';
 import { LiveMap } from './live_map.ts';

@@ -44,3 +44,65 @@ export interface DeviceSummary {
 export const LIVE_STATES = ['moving', 'stopped', 'stale', 'offline'] as const;
 /** What the map says of a device; the order is the order in which it is shown. */
 export type LiveState = (typeof LIVE_STATES)[number];
+
+export type LonLat = [lon: number, lat: number];
+
+/** The ground of a fence. `Cells` are hexadecimal H3 indexes, of several resolutions perhaps. */
+export type FenceShape =
+  | { readonly type: 'Polygon'; readonly coordinates: readonly (readonly LonLat[])[] }
+  | { readonly type: 'MultiPolygon'; readonly coordinates: readonly (readonly (readonly LonLat[])[])[] }
+  | { readonly type: 'Circle'; readonly center: LonLat; readonly radius_m: number }
+  | { readonly type: 'Corridor'; readonly coordinates: readonly LonLat[] | readonly (readonly LonLat[])[]; readonly width_m: number }
+  | { readonly type: 'Cells'; readonly cells: readonly string[] };
+
+/** What somebody may say of a fence; the server's own members are added in `Fence`. */
+export interface FenceBody {
+  readonly name: string;
+  readonly shape: FenceShape;
+  readonly layer?: string | null;
+  readonly buffers?: Readonly<{ enter_m?: number | null; exit_m?: number | null; min_fixes?: number | null }> | null;
+  readonly dwell_s?: number | null;
+  readonly speed_limit_mps?: number | null;
+  readonly schedule?: unknown;
+  readonly applies_to?: Readonly<{ devices?: readonly string[]; groups?: readonly string[]; tags?: readonly string[] }> | null;
+  readonly normal?: 'inside' | 'outside';
+  readonly crossed?: boolean;
+  readonly attrs?: Readonly<Record<string, unknown>>;
+}
+
+export interface Fence extends FenceBody {
+  readonly id: string;
+  readonly version: number;
+  readonly deleted_at?: string | null;
+  /** What was mended in the shape, or is doubtful about it. */
+  readonly notes?: readonly string[];
+}
+
+/** A stay of a device in a fence, as `GET /v1/visits` tells it. */
+export interface Visit {
+  readonly device: string;
+  readonly entered_at: string;
+  readonly entered_event: string;
+}
+
+export const SEVERITIES = ['critical', 'warning', 'info'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+export type AlertState = 'open' | 'escalated' | 'acknowledged' | 'snoozed' | 'resolved' | 'suppressed';
+
+export interface Alert {
+  readonly id: string;
+  readonly rule: string;
+  readonly severity: Severity;
+  readonly state: AlertState;
+  readonly device: string;
+  readonly fence?: string | null;
+  readonly opened_at: string;
+  readonly event: { readonly id: string; readonly type: string; readonly time: string; readonly data?: Readonly<Record<string, unknown>> };
+  readonly note?: string | null;
+}
+
+/** A line of a preview's answer: how far it is, what the fence would have raised, or the sum of it. */
+export type PreviewLine =
+  | { readonly progress: { readonly devices_done: number; readonly devices: number; readonly fixes: number } }
+  | { readonly event: WaymarkEvent }
+  | { readonly summary: { readonly events: Readonly<Record<string, number>>; readonly devices: number; readonly fixes: number; readonly seconds: number } };

@@ -1,6 +1,6 @@
 /** Numbers and events as a person reads them. Pure, and English only for now. */
 
-import type { LiveState, WaymarkEvent } from './model.ts';
+import type { Alert, FenceShape, LiveState, WaymarkEvent } from './model.ts';
 
 export const STATE_NAMES: Readonly<Record<LiveState, string>> = {
   moving: 'Moving', stopped: 'Stopped', stale: 'Stale', offline: 'Offline',
@@ -43,6 +43,21 @@ export function distanceText(m: number | null | undefined): string {
 
 export function batteryText(share: number | null | undefined): string {
   return share == null ? '–' : `${Math.round(share * 100)} %`;
+}
+
+export function dwellText(seconds: number): string {
+  return `told after ${durationText(seconds)}`;
+}
+
+/** What a fence's shape is, in a few words. */
+export function groundText(shape: FenceShape): string {
+  switch (shape.type) {
+    case 'Circle': return `circle, radius ${distanceText(shape.radius_m)}`;
+    case 'Corridor': return `corridor, ${distanceText(shape.width_m)} wide`;
+    case 'Cells': return shape.cells.length === 1 ? '1 cell' : `${shape.cells.length.toLocaleString('en')} cells`;
+    case 'Polygon': return shape.coordinates.length > 1 ? 'polygon with holes' : 'polygon';
+    case 'MultiPolygon': return `${shape.coordinates.length} polygons`;
+  }
 }
 
 /** `impossible_speed` as `impossible speed`. */
@@ -126,10 +141,42 @@ function silent(data: Data): string {
   return silent_s === null ? 'has gone silent' : `has been silent for ${durationText(silent_s)}`;
 }
 
+// What an alert is about, as that event itself would tell it, without its own numbers.
+function cause(data: Data): string {
+  const of = data['event'];
+  const type = typeof of === 'object' && of !== null && 'type' in of ? String(of.type) : '';
+  return TELLINGS[type]?.[1](data) ?? plain(type.replace('.', ': '));
+}
+
+function dwelled(data: Data): string {
+  const stayed = number(data, 'dwell_s', 'inside_s');
+  return stayed === null ? `has stayed in ${fence(data)}` : `has stayed in ${fence(data)} for ${durationText(stayed)}`;
+}
+
+function entered(data: Data): string {
+  const words = data['initial'] === true ? `is in ${fence(data)}` : `entered ${fence(data)}`;
+  return data['violation'] === true ? `${words}, where it should not be` : words;
+}
+
+function exited(data: Data): string {
+  if (data['reason'] === 'deleted') return `was in ${fence(data)} when it was deleted`;
+  const words = after(`left ${fence(data)}`, number(data, 'inside_s', 'duration_s'));
+  return data['violation'] === true ? `${words}, where it should be` : words;
+}
+
+/** What an alert is about: shown behind its device's name. */
+export function alertText(alert: Alert): string {
+  return cause({ fence: alert.fence, ...alert.event.data, event: alert.event });
+}
+
+function alertTold(words: string): (data: Data) => string {
+  return (data) => `${words}: ${cause(data)}`;
+}
+
 const TELLINGS: Readonly<Record<string, readonly [Sentence['tone'], (data: Data) => string]>> = {
-  'fence.entered': ['good', (d) => `entered ${fence(d)}`],
-  'fence.exited': ['info', (d) => after(`left ${fence(d)}`, number(d, 'inside_s', 'duration_s'))],
-  'fence.dwelled': ['warn', (d) => `has stayed in ${fence(d)}`],
+  'fence.entered': ['good', entered],
+  'fence.exited': ['info', exited],
+  'fence.dwelled': ['warn', dwelled],
   'fence.crossed': ['info', (d) => `passed through ${fence(d)}`],
   'motion.started': ['info', (d) => after('set off', number(d, 'stopped_s'))],
   'motion.stopped': ['info', () => 'came to a stop'],
@@ -152,4 +199,10 @@ const TELLINGS: Readonly<Record<string, readonly [Sentence['tone'], (data: Data)
   'shipment.delayed': ['warn', () => 'is delayed'],
   'stop.arrived': ['good', (d) => `arrived at ${stop(d)}`],
   'stop.departed': ['info', (d) => `departed from ${stop(d)}`],
+  'alert.opened': ['bad', alertTold('raised an alert')],
+  'alert.escalated': ['bad', alertTold('has an alert nobody took up')],
+  'alert.reopened': ['warn', alertTold('has an alert open again')],
+  'alert.acknowledged': ['info', alertTold('has an alert taken up')],
+  'alert.snoozed': ['info', alertTold('has an alert snoozed')],
+  'alert.resolved': ['good', alertTold('has an alert resolved')],
 };

@@ -6,7 +6,7 @@ import { byId } from './dom.ts';
 // As in style.css.
 const NARROW = '(max-width: 760px)';
 
-export type Tab = 'map' | 'fleet' | 'events';
+export type Tab = 'map' | 'fleet' | 'events' | 'alerts';
 
 /** On a narrow screen the panels are tabs; on a wide one all are there and this changes nothing. */
 export class Tabs {

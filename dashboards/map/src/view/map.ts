@@ -9,14 +9,18 @@ import {
   AttributionControl, Map as MapLibre, NavigationControl, ScaleControl, setWorkerUrl,
   type GeoJSONSource, type StyleSpecification,
 } from 'maplibre-gl';
-import type { LonLat, TrailPoint } from '../api.ts';
+import type { TrailPoint } from '../api.ts';
 import { placeAt, type Device, type Fleet } from '../fleet.ts';
 import { graticule, toLonLat, toMercator } from '../geo.ts';
+import type { LonLat } from '../model.ts';
 import type { FleetLayer } from './fleet_layer.ts';
 import type { Theme } from './theme.ts';
 
 declare const WORKER_URL: string;
 setWorkerUrl(new URL(WORKER_URL, document.baseURI).href);
+
+// What a style needs from outside is what is not ours.
+const OWN_SOURCES = new Set(['trail', 'fences', 'draft', 'preview']);
 
 const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
 const STYLE_TIMEOUT_MS = 8_000;
@@ -31,8 +35,16 @@ export interface Insets {
   readonly left: number;
 }
 
+/** Something drawn on the map. `addTo` is called with each new style, and makes its sources and layers anew. */
+export interface Overlay {
+  addTo(map: MapLibre, theme: Theme): void;
+}
+
 export class MapView {
   readonly map: MapLibre;
+  /** Drawn under trail and fleet, and over them, in this order. */
+  readonly under: Overlay[] = [];
+  readonly over: Overlay[] = [];
   private trail: TrailPoint[] = [];
   private baseIsPlain = true;
 
@@ -55,6 +67,7 @@ export class MapView {
 
   private addOverlays(): void {
     const { map, theme } = this;
+    for (const overlay of this.under) overlay.addTo(map, theme);
     map.addSource('trail', { type: 'geojson', data: NOTHING });
     map.addLayer({
       id: 'trail-casing', type: 'line', source: 'trail', layout: { 'line-cap': 'round', 'line-join': 'round' },
@@ -65,6 +78,7 @@ export class MapView {
       paint: { 'line-color': theme.accent, 'line-width': 3 },
     });
     map.addLayer(this.layer);
+    for (const overlay of this.over) overlay.addTo(map, theme);
     this.drawGraticule();
     this.drawTrail();
   }
@@ -90,7 +104,7 @@ export class MapView {
       this.map.off('error', onError);
     };
     const onData = (data: { sourceId?: string; tile?: unknown }): void => {
-      if (data.tile !== undefined && data.sourceId !== 'trail') settle();
+      if (data.tile !== undefined && !OWN_SOURCES.has(data.sourceId ?? '')) settle();
     };
     const onError = (): void => {
       settle();
@@ -163,6 +177,12 @@ export class MapView {
       if (d < best_d) [best, best_d] = [device, d];
     }
     return best;
+  }
+
+  /** Bring a box into view: west, south, east, north. */
+  flyToBox(box: readonly [number, number, number, number], insets: Insets): void {
+    const padding = { top: insets.top + 60, right: insets.right + 60, bottom: insets.bottom + 60, left: insets.left + 60 };
+    this.map.fitBounds([...box], { padding, maxZoom: 17, duration: 900 });
   }
 
   flyTo(device: Device, insets: Insets): void {

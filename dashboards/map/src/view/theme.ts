@@ -1,5 +1,6 @@
 /** The colours of the map, read from the style sheet so that they are named in one place. */
 
+import type { Sentence } from '../wording.ts';
 import type { FleetColors, Rgb } from './fleet_layer.ts';
 
 export interface Theme {
@@ -9,6 +10,10 @@ export interface Theme {
   readonly gridText: string;
   readonly accent: string;
   readonly casing: string;
+  readonly fence: string;
+  readonly draft: string;
+  readonly text: string;
+  readonly tones: Readonly<Record<Sentence['tone'], string>>;
 }
 
 export function readTheme(): Theme {
@@ -25,6 +30,8 @@ export function readTheme(): Theme {
     },
     ground: value('ground'), grid: value('grid'), gridText: value('grid-text'),
     accent: value('accent'), casing: value('outline'),
+    fence: value('fence'), draft: value('draft'), text: value('text'),
+    tones: { info: value('stale'), good: value('good'), warn: value('warn'), bad: value('bad') },
   };
 }
 
