@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geofence.columns import offsets, spread, starts_of
+from geofence.columns import spread, starts_of
 from geofence.geodesy import Floats
 from geofence.metric import metres_per_degree
 
@@ -52,9 +52,9 @@ class Chords:
         return lon, self.lat[chord] + fraction * self.north[chord]
 
 
-def crossings(chords: Chords, chosen: Ints, members: Members, depths_m: Depths) -> Crossings:
-    """Those of the `chosen` chords that cross a zone deeply enough."""
-    chosen = chosen[chords.length_m[chosen] >= 2 * DEPTH_MIN_M]
+def crossings(chords: Chords, members: Members, depths_m: Depths) -> Crossings:
+    """The chords that cross a zone deeply enough."""
+    chosen = np.flatnonzero(chords.length_m >= 2 * DEPTH_MIN_M)
     chord, zone = _entered(chords, chosen, members)
     if not len(chord):
         nothing = np.empty(0, np.int64)
@@ -81,9 +81,7 @@ def _entered(chords: Chords, chosen: Ints, members: Members) -> tuple[Ints, Ints
     return chord[first], zone[first]
 
 
-def _deepest(
-    chords: Chords, chord: Ints, zone: Ints, depths_m: Depths
-) -> tuple[Floats, Floats]:
+def _deepest(chords: Chords, chord: Ints, zone: Ints, depths_m: Depths) -> tuple[Floats, Floats]:
     """Depth and place of the deepest point of each pair's chord.
 
     Depth changes by at most a metre per metre of the way, so a stretch between two known depths
@@ -124,9 +122,7 @@ def _deepest(
     return best_m, best_at
 
 
-def _raise_best(
-    best_m: Floats, best_at: Floats, pair: Ints, depth_m: Floats, at: Floats
-) -> None:
+def _raise_best(best_m: Floats, best_at: Floats, pair: Ints, depth_m: Floats, at: Floats) -> None:
     """Keep the deepest of each pair, the first of equals; `pair` ascends."""
     if not len(pair):
         return
@@ -138,6 +134,3 @@ def _raise_best(
     better = hits[depth_m[hits] > best_m[pair[hits]]]
     best_m[pair[better]] = depth_m[better]
     best_at[pair[better]] = at[better]
-
-
-__all__ = ["Chords", "Crossings", "crossings", "offsets"]

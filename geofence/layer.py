@@ -1,0 +1,132 @@
+"""A fixed set of zones, compiled: tiles to find them, borders to say how deep."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geofence.borders import Borders, Segments
+from geofence.geodesy import Floats
+from geofence.metric import metres_per_degree
+from geofence.shapes import Kind, Shape
+from geofence.tiles import Tiles
+from geofence.tiling import tiles_of
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+# A point and a zone in one number, which sorts as the pair does.
+ZONE_BITS = 32
+_ZONE_END = 1 << 31
+
+
+class Layer:
+    """Zones by slot, their position in ascending order. Never changes, so threads may share it."""
+
+    __slots__ = (
+        "_borders", "_geometries", "_inradius_m", "_polygon", "_tiles", "shapes", "wraps", "zones",
+    )  # fmt: skip
+
+    def __init__(self, shapes: Mapping[int, Shape]) -> None:
+        self.zones: Ints = np.array(sorted(shapes), np.int64)
+        if len(self.zones) and not 0 <= self.zones[0] <= self.zones[-1] < _ZONE_END:
+            raise ValueError(f"zone numbers are from 0 to {_ZONE_END - 1}")
+        self.shapes: Sequence[Shape] = [shapes[zone] for zone in self.zones.tolist()]
+        self._geometries = np.array([shape.geometry for shape in self.shapes], object)
+        self._polygon: Bools = np.array(
+            [shape.kind in {Kind.POLYGON, Kind.CELLS} for shape in self.shapes], bool
+        )
+        segments = Segments(self.shapes)
+        self._borders = Borders(self.shapes, segments)
+        self._tiles: Tiles = tiles_of(self.shapes, segments)
+        self.wraps = self._tiles.wraps
+        self._inradius_m: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held beside the shapes."""
+        return self._tiles.nbytes + self._borders.nbytes + self.zones.nbytes + self._polygon.nbytes
+
+    def slot(self, zone: int) -> int:
+        """The zone's slot, or -1."""
+        slot = int(np.searchsorted(self.zones, zone))
+        return slot if slot < len(self.zones) and self.zones[slot] == zone else -1
+
+    def slots(self, zone: Ints) -> Ints:
+        """The slots of zones, -1 for those not here."""
+        if not len(self.zones):
+            return np.full(len(zone), -1)
+        slot = np.minimum(np.searchsorted(self.zones, zone), len(self.zones) - 1)
+        return np.where(self.zones[slot] == zone, slot, -1)
+
+    def members(self, lon: Floats, lat: Floats) -> tuple[Ints, Ints]:
+        """(point, slot) of every point in a zone, in no order, perhaps twice if it `wraps`."""
+        found = self._tiles.find(lon, lat)
+        if not len(found.open_point):
+            return found.point, found.slot
+        point, slot = found.open_point, found.open_slot
+        within = self._contains(lon[point], lat[point], slot)
+        return (
+            np.concatenate([found.point, point[within]]),
+            np.concatenate([found.slot, slot[within]]),
+        )
+
+    def at(self, lon: float, lat: float) -> list[int]:
+        """The zones one point is in, in no order, perhaps twice if it `wraps`."""
+        slots, open_ = self._tiles.find_one(lon, lat)
+        for slot in open_:
+            if self._contains(np.array([lon]), np.array([lat]), np.array([slot]))[0]:
+                slots.append(slot)
+        return [int(self.zones[slot]) for slot in slots] if slots else []
+
+    def may_meet(self, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Bools:
+        """Whether there may be a zone in each box between two places."""
+        return self._tiles.occupied(lon0, lat0, lon1, lat1)
+
+    def depths_m(self, lon: Floats, lat: Floats, slot: Ints, inside: Bools) -> Floats:
+        """As `Borders.depths_m`."""
+        return self._borders.depths_m(lon, lat, slot, inside)
+
+    def are_polygons(self, slot: Ints) -> Bools:
+        """Whether the depths' sign must be asked from `members`."""
+        return self._polygon[slot]
+
+    def inradius_m(self, slot: int) -> float:
+        """The radius of the largest circle inside, within 1 %; kept."""
+        known = self._inradius_m.get(slot)
+        if known is None:
+            known = self._inradius_m[slot] = _inradius_m(self.shapes[slot])
+        return known
+
+    def _contains(self, lon: Floats, lat: Floats, slot: Ints) -> Bools:
+        """Decide pairs by the shapes themselves."""
+        polygon = self._polygon[slot]
+        within = np.empty(len(slot), np.bool_)
+        at = np.flatnonzero(polygon)
+        if len(at):
+            # shapely's orientation predicates are exact, whatever the coordinates.
+            geometry, x, y = self._geometries[slot[at]], lon[at], lat[at]
+            within[at] = shapely.intersects_xy(geometry, x, y)
+            within[at] |= shapely.intersects_xy(geometry, x + 360.0, y)
+        at = np.flatnonzero(~polygon)
+        if len(at):
+            none = np.zeros(len(at), np.bool_)
+            within[at] = self._borders.depths_m(lon[at], lat[at], slot[at], none) >= 0
+        return within
+
+
+def _inradius_m(shape: Shape) -> float:
+    if shape.radius_m:
+        return shape.radius_m
+    west, south, east, north = shape.geometry.bounds
+    kx, ky = (float(k[0]) for k in metres_per_degree(np.array([(south + north) / 2])))
+    flat = shapely.transform(shape.geometry, lambda xy: xy * [kx, ky])
+    span_m = min((east - west) * kx, (north - south) * ky)
+    # Thin shapes have the fewest places to look at once small wiggles are gone; 7,814 corners
+    # take 60 ms as they are.
+    flat = shapely.simplify(flat, span_m / 500)
+    return float(shapely.length(shapely.maximum_inscribed_circle(flat, tolerance=span_m / 200)))

@@ -1,0 +1,315 @@
+"""Shapes compiled to tiles, level by level: crowded border cells are cut again."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geofence.borders import Segments
+from geofence.columns import offsets, spread
+from geofence.geodesy import Floats
+from geofence.grid import FAN, Grid, Window, root_grid, windows
+from geofence.outlines import Cut, Edges, cut
+from geofence.rounds import Rounded, box_around, cells_of, cut_circles, cut_lines
+from geofence.shapes import Kind, Shape
+from geofence.tiles import CIRCLE, CORRIDOR, EVEN, INSIDE, ODD, Tiles
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+# A cell with more rows than this is cut: below, a cut costs more memory than it saves time.
+_CROWDED = 8
+# What a circle or corridor on the border counts for, in rows.
+_WEIGHT = {CIRCLE: 2.0, CORRIDOR: 16.0}
+_LEVELS = 6
+# Rows are multiplied by about this when all cells are cut.
+_GROWTH = 11
+_ROWS_MIN = 2_000_000
+_ROWS_PER_SEGMENT = 4
+# Segments cut at a time: the columns of one step then fit in the processor's cache.
+_CHUNK = 50_000
+
+
+@dataclass(slots=True)
+class _Items:
+    """Shapes, and once more those that reach over the antimeridian, moved to its other side."""
+
+    slot: Ints
+    shift: Floats  # degrees, added to the longitudes of the shape
+    kind: NDArray[np.int8]  # EVEN for polygons
+    box: Floats
+
+
+@dataclass(slots=True)
+class _Entries:
+    """What has been found out, by level."""
+
+    node: list[Ints] = field(default_factory=list)
+    slot: list[Ints] = field(default_factory=list)
+    kind: list[NDArray[np.int8]] = field(default_factory=list)
+    row_count: list[Ints] = field(default_factory=list)
+    rows: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def add(
+        self,
+        node: Ints,
+        slot: Ints,
+        kind: "NDArray[np.int8] | int",
+        row_count: Ints | None = None,
+        rows: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Take over some; those without rows need none."""
+        self.node.append(node)
+        self.slot.append(slot)
+        self.kind.append(np.full(len(node), kind, np.int8) if isinstance(kind, int) else kind)
+        self.row_count.append(np.zeros(len(node), np.int64) if row_count is None else row_count)
+        if rows is not None:
+            self.rows.append(rows)
+
+
+@dataclass(slots=True)
+class _Border:
+    """Border cells of one level, one per (node, item)."""
+
+    node: Ints
+    item: Ints
+    column: Ints
+    row: Ints
+    kind: NDArray[np.int8]
+    row_count: Ints
+    rows: NDArray[np.float32]
+    edge_count: Ints
+    edge: Ints
+
+
+def tiles_of(shapes: Sequence[Shape], segments: Segments) -> Tiles:
+    """Compile shapes; a slot is a position among them."""
+    return _Tiling(shapes, segments).compile()
+
+
+class _Tiling:
+    def __init__(self, shapes: Sequence[Shape], segments: Segments) -> None:
+        self._shapes = shapes
+        self._radius_m = np.array([shape.radius_m for shape in shapes])
+        self._items = _items(shapes, self._radius_m)
+        self._grid = root_grid(self._items.box)
+        self._segments = segments
+        self._segment_first = offsets(np.bincount(segments.of, minlength=len(shapes)))
+        self._entries = _Entries()
+        self._nodes = (self._grid.columns + 2) * (self._grid.rows + 2)
+        self._blocks: list[tuple[Ints, Ints]] = []
+        self._rows_left = max(_ROWS_MIN, _ROWS_PER_SEGMENT * len(segments.of))
+        points = np.array([shape.geometry for shape in shapes], object)
+        self._points = np.zeros((len(shapes), 2))
+        round_ = np.array([shape.kind is Kind.CIRCLE for shape in shapes], bool)
+        self._points[round_] = shapely.get_coordinates(points[round_])
+
+    def compile(self) -> Tiles:
+        """Cut the root, then what is crowded."""
+        border = _joined(list(self._cut_root()))
+        grid = self._grid
+        for _ in range(_LEVELS):
+            crowded = self._crowded(border)
+            if not crowded.any():
+                break
+            self._keep(border, ~crowded)
+            grid = grid.finer()
+            border = _joined(list(self._cut_again(grid, border, crowded)))
+        self._keep(border, np.ones(len(border.node), np.bool_))
+        return self._pack()
+
+    def _cut_root(self) -> Iterator[_Border]:
+        items = self._items
+        window = windows(self._grid, items.box)
+        for kind in (EVEN, CIRCLE, CORRIDOR):
+            chosen = np.flatnonzero((items.kind == kind) & (window.sizes() > 0))
+            if not len(chosen):
+                continue
+            weight = self._segments_of(chosen)[1] + window.sizes()[chosen] // 16
+            group = np.cumsum(weight) // _CHUNK
+            for part in np.split(chosen, np.flatnonzero(np.diff(group)) + 1):
+                mine = Window(*(column[part] for column in window))
+
+                def node(task: Ints, column: Ints, row: Ints) -> Ints:
+                    del task
+                    return (row + 1) * (self._grid.columns + 2) + column + 1
+
+                if kind == EVEN:
+                    first, count = self._segments_of(part)
+                    owner, edge = spread(first, count)
+                    edges = self._edges(self._grid, part, owner, edge)
+                    yield self._outlined(cut(edges, mine), part, mine, node)
+                else:
+                    yield self._rounded(self._grid, kind, part, mine, node)
+
+    def _cut_again(self, grid: Grid, border: _Border, crowded: Bools) -> Iterator[_Border]:
+        """Cut the chosen border cells; `grid` is the finer one."""
+        nodes, rank = np.unique(border.node[crowded], return_inverse=True)
+        blocks = self._nodes + FAN * FAN * np.arange(len(nodes))
+        self._blocks.append((nodes, blocks))
+        self._nodes += FAN * FAN * len(nodes)
+        block = np.zeros(len(crowded), np.int64)
+        block[crowded] = blocks[rank]
+        edge_first = offsets(border.edge_count)
+        for kind in (EVEN, CIRCLE, CORRIDOR):
+            same = border.kind <= ODD if kind == EVEN else border.kind == kind
+            chosen = np.flatnonzero(crowded & same)
+            if not len(chosen):
+                continue
+            group = np.cumsum(border.edge_count[chosen] + FAN) // _CHUNK
+            for part in np.split(chosen, np.flatnonzero(np.diff(group)) + 1):
+                side = np.full(len(part), FAN)
+                mine = Window(border.column[part] * FAN, border.row[part] * FAN, side, side)
+                base = block[part] - mine.row * FAN - mine.column
+
+                def node(task: Ints, column: Ints, row: Ints, base: Ints = base) -> Ints:
+                    return base[task] + row * FAN + column
+
+                item = border.item[part]
+                if kind == EVEN:
+                    owner, at = spread(edge_first[part], border.edge_count[part])
+                    edges = self._edges(grid, item, owner, border.edge[at])
+                    odd = border.kind[part] == ODD
+                    yield self._outlined(cut(edges, mine, odd), item, mine, node)
+                else:
+                    yield self._rounded(grid, kind, item, mine, node)
+
+    def _segments_of(self, item: Ints) -> tuple[Ints, Ints]:
+        first = self._segment_first[self._items.slot[item]]
+        return first, self._segment_first[self._items.slot[item] + 1] - first
+
+    def _edges(self, grid: Grid, item: Ints, owner: Ints, edge: Ints) -> Edges:
+        xy = self._segments.xy[edge]
+        west = grid.lon0 - self._items.shift[item][owner]
+        ax, bx = (xy[:, 0] - west) * grid.per_lon, (xy[:, 2] - west) * grid.per_lon
+        ay, by = (xy[:, 1] - grid.lat0) * grid.per_lat, (xy[:, 3] - grid.lat0) * grid.per_lat
+        # A point is no edge.
+        real = np.flatnonzero((ax != bx) | (ay != by))
+        return Edges(ax[real], ay[real], bx[real], by[real], owner[real], edge[real])
+
+    def _outlined(self, done: Cut, item: Ints, window: Window, node: "_Node") -> _Border:
+        """Keep what is inside; what is on the border is for the caller."""
+        first = offsets(window.sizes())
+        task, column, row = _places(done.inside, first, window)
+        self._entries.add(node(task, column, row), self._items.slot[item[task]], INSIDE)
+        task, column, row = _places(done.border, first, window)
+        kind = np.where(done.odd, ODD, EVEN).astype(np.int8)
+        return _Border(
+            node(task, column, row), item[task], column, row, kind,
+            done.row_count, done.rows, done.edge_count, done.edge,
+        )  # fmt: skip
+
+    def _rounded(
+        self, grid: Grid, kind: int, item: Ints, window: Window, node: "_Node"
+    ) -> _Border:
+        done = self._cut_round(grid, kind, item, window)
+        at = node(done.task, done.column, done.row)
+        item = item[done.task]
+        self._entries.add(at[done.inside], self._items.slot[item[done.inside]], INSIDE)
+        on = ~done.inside
+        none = np.zeros(int(on.sum()), np.int64)
+        return _Border(
+            at[on], item[on], done.column[on], done.row[on], np.full(len(none), kind, np.int8),
+            none, np.empty((0, 5), np.float32), none, none[:0],
+        )  # fmt: skip
+
+    def _cut_round(self, grid: Grid, kind: int, item: Ints, window: Window) -> Rounded:
+        slot, shift = self._items.slot[item], self._items.shift[item]
+        if kind == CIRCLE:
+            lon, lat = self._points[slot].T
+            return cut_circles(grid, window, lon, lat, self._radius_m[slot])
+        first, count = self._segments_of(item)
+        owner, edge = spread(first, count)
+        pieces = self._segments.xy[edge]
+        pieces = pieces + np.outer(shift[owner], [1.0, 0.0, 1.0, 0.0])
+        return cut_lines(grid, window, self._radius_m[slot], pieces, owner)
+
+    def _crowded(self, border: _Border) -> Bools:
+        """Which border cells to cut: the most crowded, as far as there is room for their rows."""
+        if not len(border.node):
+            return np.zeros(0, np.bool_)
+        weight = border.row_count.astype(np.float64)
+        for kind, rows in _WEIGHT.items():
+            weight[border.kind == kind] = rows
+        nodes, rank = np.unique(border.node, return_inverse=True)
+        load = np.bincount(rank, weights=weight)
+        self._rows_left -= int(weight.sum())
+        order = np.argsort(-load, kind="stable")
+        fits = np.cumsum(load[order]) * _GROWTH <= self._rows_left
+        chosen = np.zeros(len(nodes), np.bool_)
+        chosen[order[fits]] = True
+        chosen &= load > _CROWDED
+        result: Bools = chosen[rank]
+        return result
+
+    def _keep(self, border: _Border, chosen: Bools) -> None:
+        rows = border.rows[np.repeat(chosen, border.row_count)]
+        self._entries.add(
+            border.node[chosen], self._items.slot[border.item[chosen]], border.kind[chosen],
+            border.row_count[chosen], rows,
+        )  # fmt: skip
+
+    def _pack(self) -> Tiles:
+        """Everything in order of nodes, what is inside first."""
+        node, slot, kind, row_count = (
+            np.concatenate(column)
+            for column in (
+                self._entries.node, self._entries.slot, self._entries.kind, self._entries.row_count,
+            )
+        )  # fmt: skip
+        rows = np.concatenate([np.empty((0, 5), np.float32), *self._entries.rows])
+        order = np.argsort(node * 8 + kind)
+        _, row = spread(offsets(row_count)[order], row_count[order])
+        block = np.full(self._nodes, -1, np.int32)
+        for nodes, blocks in self._blocks:
+            block[nodes] = blocks
+        # One more than nodes + 1: `first[node + 1]` of the last.
+        first = offsets(np.bincount(node, minlength=self._nodes)).astype(np.int32)
+        return Tiles(
+            self._grid,
+            first=first,
+            block=block,
+            slot=slot[order].astype(np.int32),
+            kind=kind[order],
+            row_first=offsets(row_count[order]).astype(np.int32),
+            rows=rows[row],
+            wraps=bool((self._items.box[:, 0] <= -180).any()),
+        )
+
+
+# From (task, column, row) to nodes.
+_Node = object
+
+
+def _places(flat: Ints, first: Ints, window: Window) -> tuple[Ints, Ints, Ints]:
+    """The task, column and row of flat cells."""
+    task = np.searchsorted(first, flat, "right") - 1
+    row, column = np.divmod(flat - first[task], window.columns[task])
+    return task, window.column[task] + column, window.row[task] + row
+
+
+def _joined(borders: list[_Border]) -> _Border:
+    if not borders:
+        none, kinds = np.empty(0, np.int64), np.empty(0, np.int8)
+        rows = np.empty((0, 5), np.float32)
+        return _Border(none, none, none, none, kinds, none, rows, none, none)
+    names = _Border.__slots__
+    return _Border(*(np.concatenate([getattr(one, name) for one in borders]) for name in names))
+
+
+def _items(shapes: Sequence[Shape], radius_m: Floats) -> _Items:
+    kinds = {Kind.CIRCLE: CIRCLE, Kind.CORRIDOR: CORRIDOR}
+    kind = np.array([kinds.get(shape.kind, EVEN) for shape in shapes], np.int8)
+    boxes = shapely.bounds(np.array([shape.geometry for shape in shapes], object))
+    box = box_around(boxes.reshape(-1, 4), radius_m)
+    east, west = np.flatnonzero(box[:, 2] >= 180), np.flatnonzero(box[:, 0] < -180)
+    slot = np.concatenate([np.arange(len(shapes)), east, west])
+    shift = np.repeat([0.0, -360.0, 360.0], [len(shapes), len(east), len(west)])
+    box = box[slot]
+    box[:, [0, 2]] += shift[:, None]
+    return _Items(slot, shift, kind[slot], box)
+
+
+__all__ = ["cells_of", "tiles_of"]
