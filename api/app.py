@@ -33,8 +33,10 @@ from api.routers import (
     positions,
     rules,
     visits,
+    why,
 )
 from api.routers import map as live_map
+from api.routers.preview import preview_routes
 from api.services import Services
 from api.socket import FeedProtocol
 from tracking.errors import SettingsError
@@ -95,6 +97,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastA
         devices,
         positions,
         visits,
+        why,
         events,
         fences,
         rules,
@@ -106,6 +109,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastA
         feed,
     ):
         app.include_router(noun.router)
+    app.include_router(preview_routes())
     app.include_router(live_map.map_routes(map_dir))
     if settings.cors_origins:
         app.add_middleware(
