@@ -3,8 +3,8 @@
 It checks little: it refuses what a test tells it to, and remembers what it was sent.
 """
 
-import asyncio
 import json
+from asyncio import Semaphore
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -45,8 +45,7 @@ class FakeSites:
         self.visits: list[Json] = []
         self.alerts: dict[str, Json] = {}
         self.preview: list[Json] = []
-        # Each line of a preview waits for one permit, when a test holds them back.
-        self.preview_gate: asyncio.Semaphore | None = None
+        self._preview_gate: Semaphore | None = None
         # What every write is answered instead of being done.
         self.refusal: Response | None = None
         # What was sent, in order: method, path, body, If-Match.
@@ -55,7 +54,6 @@ class FakeSites:
 
     def add_fence(self, id_: str, shape: Json, **more: object) -> Json:
         fence = {
-            "id": id_,
             "name": id_.title(),
             "version": 1,
             "shape": shape,
@@ -71,6 +69,7 @@ class FakeSites:
             "deleted_at": None,
             "notes": [],
             **more,
+            "id": id_,
         }
         self.fences[id_] = fence
         return fence
@@ -90,10 +89,14 @@ class FakeSites:
         self.alerts[id_] = alert
         return alert
 
+    def hold_preview(self, after: int) -> None:
+        """Make the lines of a preview wait after the first ones."""
+        self._preview_gate = Semaphore(after)
+
     async def let_on(self, lines: int) -> None:
-        assert self.preview_gate is not None
+        assert self._preview_gate is not None
         for _ in range(lines):
-            self.preview_gate.release()
+            self._preview_gate.release()
 
     async def _note(self, request: Request) -> Json:
         raw = await request.body()
@@ -123,8 +126,8 @@ class FakeSites:
         body = await self._note(request)
         if self.refusal is not None:
             return self.refusal
-        id_ = body.pop("id", f"made-{len(self.writes)}")
-        return JSONResponse(self.add_fence(id_, **body), 201)
+        made = {"id_": body.get("id", f"made-{len(self.writes)}"), **body}
+        return JSONResponse(self.add_fence(**made), 201)
 
     async def change_fence(self, request: Request) -> Response:
         body = await self._note(request)
@@ -148,8 +151,8 @@ class FakeSites:
 
         async def lines() -> AsyncIterator[str]:
             for line in self.preview:
-                if self.preview_gate is not None:
-                    await self.preview_gate.acquire()
+                if self._preview_gate is not None:
+                    await self._preview_gate.acquire()
                 yield json.dumps(line) + "\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")

@@ -1,9 +1,9 @@
 """Fences and alerts on the live map, in a real browser, against a stand-in server."""
 
-import asyncio
 import time
 from typing import Any
 
+import h3
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -54,9 +54,10 @@ def test_fences_of_every_kind_appear_and_a_click_tells_of_one(
     sites = fake.sites
     sites.add_fence("depot", DEPOT, name="Depot North", dwell_s=600, speed_limit_mps=8.333)
     sites.add_fence("yard", square(LON + 0.012, LAT), name="Yard", notes=["one ring was turned"])
-    line = [[LON - 0.02, LAT + 0.01], [LON, LAT + 0.012], [LON + 0.01, LAT + 0.01]]
+    line = [[LON - 0.012, LAT + 0.0035], [LON, LAT + 0.0045], [LON + 0.006, LAT + 0.0035]]
     sites.add_fence("road", {"type": "Corridor", "coordinates": line, "width_m": 60})
-    cells = ["89196953073ffff", "8a196953062ffff"]
+    cells = [h3.latlng_to_cell(LAT - 0.004, LON + west, 10) for west in (0.0, -0.002)]
+    cells.append(h3.latlng_to_cell(LAT - 0.004, LON - 0.009, 9))
     sites.add_fence("cells", {"type": "Cells", "cells": cells})
     sites.add_fence("elsewhere", square(40.0, 10.0))
     sites.visits = [
@@ -85,11 +86,15 @@ def test_fences_of_every_kind_appear_and_a_click_tells_of_one(
     expect(panel).to_contain_text("van-1 left Yard after 1 min")
 
     # The corridor is drawn as wide as it is: 25 m beside its middle is in it, 40 m is not.
-    between = [LON - 0.01, LAT + 0.011]
-    for metres, expected in ((0, {"road"}), (25, {"road"}), (40, {"cells", None})):
+    between = [LON - 0.006, LAT + 0.004]
+    for metres, expected in ((0, "road"), (25, "road"), (40, None)):
         place = [between[0], between[1] + metres / 111_000]
         here = site.evaluate("([lon, lat]) => waymark.fenceAt(waymark.project(lon, lat))", place)
-        assert here in expected
+        assert here == expected
+    for west in (0.0, -0.002, -0.009):
+        place = [LON + west, LAT - 0.004]
+        here = site.evaluate("([lon, lat]) => waymark.fenceAt(waymark.project(lon, lat))", place)
+        assert here == "cells"
     assert watched.complaints == []
 
     site.keyboard.press("Escape")
@@ -155,7 +160,7 @@ def test_a_circle_is_drawn_and_saved(watched: Watched, fake: FakeWaymark, site: 
     assert float(form.get_by_label("Radius").input_value()) > 0
     form.get_by_label("Radius").fill("250")
     form.get_by_label("Name").fill("Depot West")
-    form.get_by_label("Id").fill("depot-west")
+    form.get_by_role("textbox", name="Id").fill("depot-west")
     form.get_by_label("Dwell").fill("10")
     form.get_by_label("Speed limit").fill("30")
     form.get_by_label("Devices should be").select_option("inside")
@@ -274,8 +279,9 @@ def found(kind: str, device: str, **data: object) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("site")
 def test_a_preview_shows_its_progress_and_the_events_before_anything_is_saved(
-    watched: Watched, fake: FakeWaymark, site: Page
+    watched: Watched, fake: FakeWaymark
 ) -> None:
     fake.sites.preview = [
         {"progress": {"devices_done": 1, "devices": 4, "fixes": 9_000}},
@@ -290,7 +296,7 @@ def test_a_preview_shows_its_progress_and_the_events_before_anything_is_saved(
             }
         },
     ]
-    fake.sites.preview_gate = asyncio.Semaphore(1)
+    fake.sites.hold_preview(after=1)
     form = draw_circle(watched, fake, "Depot")
     form.get_by_role("button", name="Preview").click()
     expect(form).to_contain_text("1 of 4 devices, 9,000 fixes")

@@ -47,6 +47,7 @@ export class FenceDesk {
   private selected: string | null = null;
   /** The fence being changed; null while a new one is drawn. */
   private changing: Fence | null = null;
+  private editing = false;
   private shown = true;
   // Until the server says otherwise: it alone knows what this key may do.
   private writes = true;
@@ -62,7 +63,7 @@ export class FenceDesk {
       device: (name) => page.selectDevice(name), event: (event) => page.visit(event),
     });
     this.form = new FenceForm({
-      kind: (kind) => this.draw(kind), size: (metres) => this.tool.setSize(metres), pointAtMiddle: () => this.pointAtMiddle(),
+      kind: (kind) => void this.draw(kind), size: (metres) => this.tool.setSize(metres), pointAtMiddle: () => this.pointAtMiddle(),
       done: () => this.tool.finish(), preview: () => void this.runPreview(), save: () => void this.save(), cancel: () => this.cancel(),
     });
     this.form.preview.onPick = (event) => this.lookAt(event);
@@ -76,9 +77,9 @@ export class FenceDesk {
     this.preview?.abort();
   }
 
-  /** Whether clicks on the map are for drawing now. */
+  /** Whether the form is open: clicks on the map are for drawing then. */
   get drawing(): boolean {
-    return this.tool.draft !== null;
+    return this.editing;
   }
 
   /** Read the fences in view. The map calls it by moving. */
@@ -163,7 +164,7 @@ export class FenceDesk {
   }
 
   everySecond(): void {
-    const site = this.drawing || this.changing !== null ? undefined : this.book.sites.get(this.selected ?? '');
+    const site = this.editing ? undefined : this.book.sites.get(this.selected ?? '');
     this.panel.show(site?.fence ?? null, this.writes);
     if (site === undefined) return;
     const now_ms = Date.now();
@@ -183,24 +184,29 @@ export class FenceDesk {
     this.cancel();
     this.page.selectDevice(null);
     this.select(null);
+    if (!this.shown) this.toggle();
+    this.editing = true;
     this.form.open(null, true);
-    this.draw('polygon');
+    void this.draw('polygon');
   }
 
-  private draw(kind: DraftKind): void {
-    if (!this.shown) this.toggle();
+  private async draw(kind: DraftKind): Promise<void> {
     // A corridor is outlined while it is drawn.
-    void this.ground.ready([{ type: 'Corridor', coordinates: [], width_m: 0 }]).then(() => this.tool.begin(kind));
+    if (kind === 'corridor') await this.ground.ready([{ type: 'Corridor', coordinates: [], width_m: 0 }]);
+    if (this.editing) this.tool.begin(kind);
   }
 
   private change(): void {
     const site = this.book.sites.get(this.selected ?? '');
     if (site === undefined) return;
     this.changing = site.fence;
+    this.editing = true;
     const draft = Draft.of(site.fence.shape);
     this.form.open(site.fence, draft !== null);
-    this.layer.hideOne(draft === null ? null : site.fence.id);
-    if (draft !== null) void this.ground.ready([site.fence.shape]).then(() => this.tool.adjust(draft));
+    if (draft !== null) {
+      this.layer.hideOne(site.fence.id);
+      this.tool.adjust(draft);
+    }
     this.everySecond();
   }
 
@@ -219,7 +225,8 @@ export class FenceDesk {
 
   /** Give up drawing or changing; false when there was nothing to give up. */
   cancel(): boolean {
-    if (!this.drawing && this.changing === null) return false;
+    if (!this.editing) return false;
+    this.editing = false;
     this.endPreview();
     this.draftLayer.mark([]);
     this.changing = null;
@@ -232,7 +239,7 @@ export class FenceDesk {
 
   /** A key pressed outside of fields; answers whether it was for the drawing. */
   key(key: string): boolean {
-    if (!this.drawing) return false;
+    if (!this.editing) return false;
     if (key === 'Enter') this.tool.finish();
     else if (key === 'Backspace' || key === 'Delete') this.tool.undo();
     else return false;
