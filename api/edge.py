@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1_048_576
 # What carries many fences may be larger.
 MAX_BULK_BYTES = 67_108_864
-_BULK = {("PUT", "/v1/fences"), ("POST", "/v1/fences/import")}
+_BULK = {("PUT", "/v1/fences"), ("POST", "/v1/fences/import"), ("POST", "/v1/fences/preview")}
 # An id from outside goes into logs, so it may not bring lines or markup.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

@@ -29,6 +29,7 @@ _KINDS = {
     412: "changed-meanwhile",
     413: "too-large",
     422: "invalid-parameter",
+    429: "busy",
     500: "internal",
     503: "unavailable",
 }

@@ -5,6 +5,7 @@ to hold from the window's start: the same fold, over the same history, from the 
 """
 
 import asyncio
+import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -198,6 +199,11 @@ class Preview:
                 cursor=0,
                 data=happened.data,
             )
+
+
+def new_id() -> str:
+    """An id for a draft that has none; saved under it, the fence raises what was told."""
+    return secrets.token_hex(8)
 
 
 def _check(question: Question) -> None:

@@ -95,7 +95,9 @@ def _draw(
 ) -> None:
     """Put a draft into the plan, behind what remains of the versions stored of its fence."""
     plan.notes += [f"{draft.id}: {note}" for note in draft.notes]
-    if draft.effective_from_us not in {None, start_us}:
+    # Sent back as it was told, the start of the version it replaces is no wish.
+    told_us = stored[-1][0].from_us if stored else start_us
+    if draft.effective_from_us not in {None, start_us, told_us}:
         plan.notes.append(f"{draft.id}: its effective_from is put aside for the preview's start")
     if not stored:
         plan.numbers[draft.id] = fresh

@@ -1,0 +1,159 @@
+"""Previews: what fences would have raised over a past window, told while it is found."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+from msgspec import Meta
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from api.auth import Caller
+from api.fence_schemas import body_of, decoded
+from api.problems import Problem
+from api.schemas import NoQuery
+from api.services import services_of
+from tracking.errors import InputError, SchemaOutdated, StoreUnavailable, WaymarkError
+from tracking.feed import EventRecord, encode_event
+from tracking.fence_input import FenceInput, Name, read_fence
+from tracking.fences import FenceDraft
+from tracking.fold import Rules
+from tracking.preview import Preview, Progress, Question, new_id
+from tracking.settings import Settings
+from tracking.store.connection import connect
+from tracking.store.keys import Principal
+from tracking.times import to_us
+
+MEDIA_TYPE = "application/x-ndjson"
+# A preview of much history keeps one core busy, which the feed shares.
+AT_ONCE = 2
+_RETRY_AFTER_S = "5"
+# Events are sent in portions of this size: one by one each costs as much as finding it.
+_PORTION_BYTES = 32_768
+
+_Moment = Annotated[datetime, Meta(tz=True)]
+_encoder = msgspec.json.Encoder()
+
+
+class PreviewInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Fences as they may be saved, and over which time and, if not all, whose history."""
+
+    start: _Moment
+    end: _Moment | None = None
+    fence: msgspec.Raw | None = None
+    fences: list[msgspec.Raw] | None = None
+    devices: Annotated[list[Name], Meta(max_length=10_000)] | None = None
+
+
+class _PreviewSchema(msgspec.Struct):
+    start: _Moment
+    end: _Moment | None = None
+    fence: FenceInput | None = None
+    fences: list[FenceInput] | None = None
+    devices: list[Name] | None = None
+
+
+def preview_routes(at_once: int = AT_ONCE) -> APIRouter:
+    """The routes of one process, which answers so many previews at a time."""
+    router = APIRouter(prefix="/v1/fences", tags=["fences"])
+    running = asyncio.Semaphore(at_once)
+
+    @router.post("/preview", openapi_extra=body_of(_PreviewSchema), response_class=Response)
+    async def preview(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]) -> Response:
+        """Say what these fences would have raised in [start, end), new ones or edits by id.
+
+        Nothing is saved. The answer is lines of JSON: `progress` now and then, each `event` as it
+        is found, and at last the `summary`; an `error` ends it early. Saved with `effective_from`
+        at `start`, the same fences raise the same events under the same ids.
+        """
+        asked = decoded(await request.body(), PreviewInput)
+        # Beside the event loop, which other requests and the feed share.
+        question = await asyncio.to_thread(_question, caller, asked)
+        if running.locked():
+            raise Problem(
+                429,
+                f"{at_once} previews are running: try again when one is done",
+                headers={"Retry-After": _RETRY_AFTER_S},
+            )
+        async with AsyncExitStack() as stack:
+            # It is not locked, so nothing is waited for, and nobody comes in between.
+            await running.acquire()
+            stack.callback(running.release)
+            prepared = await _prepared(stack, services_of(request).settings, question)
+            return _Streamed(_lines(prepared), stack.pop_all())
+
+    return router
+
+
+def _question(caller: Principal, asked: PreviewInput) -> Question:
+    end = datetime.now(UTC) if asked.end is None else asked.end
+    return Question(
+        tenant=caller.tenant,
+        tenant_id=caller.tenant_id,
+        drafts=_drafts(asked),
+        start_us=to_us(asked.start),
+        end_us=to_us(end),
+        devices=None if asked.devices is None else tuple(asked.devices),
+    )
+
+
+def _drafts(asked: PreviewInput) -> list[FenceDraft]:
+    if (asked.fence is None) == (asked.fences is None):
+        raise InputError("fence: give either `fence` or `fences`", field="fence")
+    if asked.fence is not None:
+        return [read_fence(asked.fence, fallback_id=new_id(), where="fence")]
+    return [
+        read_fence(raw, fallback_id=new_id(), where=f"fences[{i}]")
+        for i, raw in enumerate(asked.fences or ())
+    ]
+
+
+async def _prepared(stack: AsyncExitStack, settings: Settings, question: Question) -> Preview:
+    try:
+        # Not one of the pool's: it is in use for as long as the answer takes.
+        conn = await connect(settings.database_url.get_secret_value(), name="waymark-preview")
+    except SchemaOutdated as exc:
+        raise StoreUnavailable(str(exc)) from exc
+    stack.push_async_callback(conn.close)
+    return await Preview.prepare(conn, question, Rules(max_speed_mps=settings.max_speed_mps))
+
+
+async def _lines(prepared: Preview) -> AsyncIterator[bytes]:
+    """The answer in portions of whole lines."""
+    portion = bytearray()
+    try:
+        async for item in prepared.run():
+            if isinstance(item, EventRecord):
+                portion += b'{"event":' + encode_event(item) + b"}\n"
+                if len(portion) < _PORTION_BYTES:
+                    continue
+            else:
+                name = "progress" if isinstance(item, Progress) else "summary"
+                portion += _line(name, item)
+            yield bytes(portion)
+            portion.clear()
+    except WaymarkError as exc:
+        # The status is long sent: this line says that the answer is not whole.
+        yield bytes(portion) + _line("error", {"detail": str(exc)})
+
+
+def _line(name: str, value: Any) -> bytes:  # noqa: ANN401 -- any JSON
+    return _encoder.encode({name: value}) + b"\n"
+
+
+class _Streamed(StreamingResponse):
+    """An answer in lines; what it stands on is given back when it ends, however it does."""
+
+    def __init__(self, lines: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
+        super().__init__(lines, media_type=MEDIA_TYPE)
+        self._stack = stack
+        # Proxies must not gather what is sent line by line.
+        self.headers["X-Accel-Buffering"] = "no"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._stack:
+            await super().__call__(scope, receive, send)
