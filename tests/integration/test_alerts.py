@@ -12,10 +12,13 @@ from uuid import UUID
 import msgspec
 import psycopg
 import pytest
+import redis.asyncio
 
-from ingest.alerts import Judge
+from ingest.alerts import Alerts, Judge
 from tests.integration.alert_rig import NOON_US, AlertRig, rule
-from tracking.alert_life import STATES, Act, Verb
+from tests.services import TIMEOUT_FACTOR
+from tracking.alert_life import STATES, Act, Verb, alert_view
+from tracking.feed import Publisher
 from tracking.fences import Schedule, Window
 from tracking.rules import Condition
 from tracking.store.alerts import Tenant, act_on
@@ -536,6 +539,37 @@ class TestDeadlines:
         assert await rig.states() == [(-30 * 24 * HOUR, "open")]
         [(ahead,)] = await rig.rows("SELECT due_at - now() > interval '59 minutes' FROM alert")
         assert ahead
+
+
+async def test_the_monitor_tells_of_an_alert_on_redis_at_once(
+    rig: AlertRig, database_url: str, valkey_url: str
+) -> None:
+    await rig.save(rule())
+    channels = "wm:default:events", "wm:default:alerts"
+    async with (
+        Publisher(valkey_url) as publisher,
+        redis.asyncio.Redis.from_url(valkey_url) as client,
+        client.pubsub() as heard,
+    ):
+        await heard.subscribe(*channels)
+        following = asyncio.create_task(Alerts(database_url, valkey_url, publisher).follow())
+        try:
+            occurrence = await rig.happen(1)
+            told: dict[bytes, Any] = {}
+            async with asyncio.timeout(20 * TIMEOUT_FACTOR):
+                while len(told) < 2:
+                    message = await heard.get_message(ignore_subscribe_messages=True, timeout=5)
+                    if message is not None:
+                        told[message["channel"]] = msgspec.json.decode(message["data"])
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+    [alert] = await rig.alerts()
+    assert told[b"wm:default:alerts"] == alert_view(alert)
+    assert told[b"wm:default:alerts"]["event"]["id"] == str(occurrence.id)
+    event = told[b"wm:default:events"]
+    assert (event["type"], event["cursor"]) == ("alert.opened", 2)
+    assert event["data"]["alert"] == str(alert.id)
 
 
 Told = tuple[float, str, str, str, int, str]
