@@ -1,24 +1,13 @@
 /** The alerts of the tenant: read once, followed by events, changed by buttons. */
 
+import { alertOf } from './alert_event.ts';
 import { ApiError, type Api } from './api.ts';
-import type { Alert, AlertState, Severity, WaymarkEvent } from './model.ts';
+import type { Alert, WaymarkEvent } from './model.ts';
 import { AlertList, SHELVES, type Shelf, type Verb } from './view/alert_list.ts';
 
 // More than these are not worked through one by one; the count then says `50+`.
 const SHOWN = 50;
 const SNOOZE_MS = 3_600_000;
-
-/** An alert as an event about it tells; null for other events. */
-export function alertOf(event: WaymarkEvent): Alert | null {
-  const { alert, rule, severity, state, fence, event: cause } = event.data;
-  if (!event.type.startsWith('alert.') || typeof alert !== 'string') return null;
-  const of = (cause ?? {}) as Partial<Alert['event']>;
-  return {
-    id: alert, rule: String(rule ?? ''), severity: (severity ?? 'warning') as Severity, state: (state ?? 'open') as AlertState,
-    device: event.subject, fence: typeof fence === 'string' ? fence : null, opened_at: of.time ?? event.time,
-    event: { id: of.id ?? '', type: of.type ?? '', time: of.time ?? event.time, data: event.data },
-  };
-}
 
 export class AlertDesk {
   private readonly list: AlertList;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { alertOf } from '../src/alert_desk.ts';
+import { alertOf } from '../src/alert_event.ts';
 import { Draft } from '../src/draft.ts';
 import { FenceBook, padded, siteOf } from '../src/fence_book.ts';
 import { FenceNews } from '../src/fence_news.ts';
@@ -117,7 +117,7 @@ test('who is inside follows visits and events in any order', () => {
   assert.deepEqual(inside(news), ['a']);
   const left = { subject: 'b', status: 'retracted', revision: 2, data: { fence: 'depot', entered_at: '2026-01-01T09:00:00Z' } } as const;
   news.hear(event('fence.exited', '2026-01-01T10:00:00Z', left));
-  assert.deepEqual(inside(news), ['b', 'a'].sort());
+  assert.deepEqual(inside(news).sort(), ['a', 'b']);
   news.hear(event('alert.opened', '2026-01-01T11:00:00Z'));
   assert.deepEqual(news.events('depot').map((each) => each.time.slice(11, 13)), ['10', '09']);
 });
