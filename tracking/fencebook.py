@@ -1,6 +1,7 @@
 """A tenant's fences in memory, version by version, and the index over them. No I/O, no clock."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import starmap
 from typing import NamedTuple
@@ -53,7 +54,8 @@ class Changes(NamedTuple):
     zones: list[int]
 
 
-class Prepared(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Prepared:
     """What `FenceBook.take` is to take over; made of the book as it was at index `before`."""
 
     revision: int

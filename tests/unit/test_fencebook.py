@@ -1,7 +1,8 @@
 """The fences of a tenant in memory."""
 
+import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import box
 
@@ -99,6 +100,32 @@ def test_what_was_replaced_stays_valid_for_whoever_holds_it() -> None:
     assert book.index.at(5.1, 52.1) == [0, 1]
 
 
+def test_what_is_prepared_changes_nothing_until_it_is_taken() -> None:
+    book = book_of(row())
+    index = book.index
+    prepared = book.prepared(FenceRows(2, [row(to_us=500), row(version=2, from_us=500), row(8)]))
+    assert (book.index, book.revision, len(book.fences)) == (index, 1, 1)
+    assert book.at(7, 10**15) == 0
+    changes = book.take(prepared)
+    assert (changes.numbers, changes.zones) == ([7, 8], [0, 1, 2])
+    assert (book.at(7, 10**15), book.at(8, 10**15)) == (1, 2)
+    with pytest.raises(ValueError, match="changed since"):
+        book.take(prepared)
+
+
+def test_a_compacted_index_is_used_unless_the_fences_changed_meanwhile() -> None:
+    book = book_of(row())
+    book.apply(FenceRows(2, [row(8)]))
+    before = book.index
+    after = before.compact()
+    assert book.compacted(before, after)
+    assert book.index is after
+    assert members(book, 5.1, 52.1) == [(7, 1), (8, 1)]
+    book.apply(FenceRows(3, [row(9)]))
+    assert not book.compacted(after, after.compact())
+    assert members(book, 5.1, 52.1) == [(7, 1), (8, 1), (9, 1)]
+
+
 def test_versions_that_ended_may_be_dropped() -> None:
     book = book_of(row(to_us=200), row(version=2, from_us=200), row(8, to_us=300))
     gone = book.retire(200)
@@ -112,11 +139,21 @@ def test_versions_that_ended_may_be_dropped() -> None:
     assert book.current(9) not in gone
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), max_size=12), st.data())
 def test_it_does_not_matter_in_which_portions_rows_come(
     keys: list[tuple[int, int]], data: st.DataObject
 ) -> None:
-    rows = [row(n, v, from_us=100 * v, to_us=100 * v + 50) for n, v in dict.fromkeys(keys)]
+    rows = [
+        row(
+            n,
+            v,
+            100 * v,
+            100 * v + 50,
+            bounds=(5 - n / 100, 52 - v / 100, 5.2 + v / 100, 52.2 + n / 100),
+        )
+        for n, v in dict.fromkeys(keys)
+    ]
     whole, parts = book_of(*rows), FenceBook()
     for one in data.draw(st.permutations(rows)):
         parts.apply(FenceRows(1, [one]))
