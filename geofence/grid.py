@@ -17,6 +17,10 @@ _CELLS_MIN, _CELLS_MAX = 1 << 14, 1 << 21
 _COVER_PER_SHAPE = 40
 _COVER_MIN = 1 << 20
 
+# Cells are not cut smaller, in degrees (2 cm): degrees as 64-bit floats are exact to 3e-14, and
+# places in a cell must be to some 1e-7 of it.
+_SIDE_MIN = 2e-7
+
 
 class Grid(NamedTuple):
     """Cells of one level: column `floor((lon - lon0) * per_lon)`, row likewise."""
@@ -28,8 +32,10 @@ class Grid(NamedTuple):
     columns: int
     rows: int
 
-    def finer(self) -> "Grid":
-        """Every cell cut in FAN by FAN."""
+    def finer(self) -> "Grid | None":
+        """Every cell cut in FAN by FAN; None where that is too fine."""
+        if max(self.per_lon, self.per_lat) * FAN > 1 / _SIDE_MIN:
+            return None
         return Grid(
             self.lon0, self.lat0, self.per_lon * FAN, self.per_lat * FAN,
             self.columns * FAN, self.rows * FAN,
@@ -64,7 +70,8 @@ def root_grid(boxes: Floats) -> Grid:
     budget = max(_COVER_PER_SHAPE * len(boxes), _COVER_MIN)
     while True:
         side = np.sqrt(width * square * height / cells)
-        columns, rows = max(int(width * square / side), 1), max(int(height / side), 1)
+        columns = int(np.clip(width * square / side, 1, width / _SIDE_MIN))
+        rows = int(np.clip(height / side, 1, height / _SIDE_MIN))
         covered = (np.minimum(sizes, [width, height]) * [columns / width, rows / height] + 1).prod(
             axis=1
         )

@@ -21,9 +21,10 @@ Bools = NDArray[np.bool_]
 
 # A cell with more rows than this is cut: below, a cut costs more memory than it saves time.
 _CROWDED = 8
-# What a circle or corridor on the border counts for, in rows.
-_WEIGHT = {CIRCLE: 2.0, CORRIDOR: 16.0}
-_LEVELS = 6
+# What a circle or corridor on the border counts for, in rows. A corridor is dear to ask, so its
+# cells are cut until they are not much wider than it.
+_CIRCLE_ROWS, _CORRIDOR_ROWS, _WIDE_CORRIDOR_ROWS = 2.0, 16.0, 4.0
+_DEGREE_M = 111_000.0
 # Rows are multiplied by about this when all cells are cut.
 _GROWTH = 11
 _ROWS_MIN = 2_000_000
@@ -110,12 +111,12 @@ class _Tiling:
         """Cut the root, then what is crowded."""
         border = _joined(list(self._cut_root()))
         grid = self._grid
-        for _ in range(_LEVELS):
-            crowded = self._crowded(border)
+        while (finer := grid.finer()) is not None:
+            crowded = self._crowded(grid, border)
             if not crowded.any():
                 break
             self._keep(border, ~crowded)
-            grid = grid.finer()
+            grid = finer
             border = _joined(list(self._cut_again(grid, border, crowded)))
         self._keep(border, np.ones(len(border.node), np.bool_))
         return self._pack()
@@ -226,13 +227,16 @@ class _Tiling:
         pieces = pieces + np.outer(shift[owner], [1.0, 0.0, 1.0, 0.0])
         return cut_lines(grid, window, self._radius_m[slot], pieces, owner)
 
-    def _crowded(self, border: _Border) -> Bools:
+    def _crowded(self, grid: Grid, border: _Border) -> Bools:
         """Which border cells to cut: the most crowded, as far as there is room for their rows."""
         if not len(border.node):
             return np.zeros(0, np.bool_)
         weight = border.row_count.astype(np.float64)
-        for kind, rows in _WEIGHT.items():
-            weight[border.kind == kind] = rows
+        weight[border.kind == CIRCLE] = _CIRCLE_ROWS
+        radius_m = self._radius_m[self._items.slot[border.item]]
+        wide = radius_m * max(grid.per_lon, grid.per_lat) > _DEGREE_M / 4
+        rows = np.where(wide, _WIDE_CORRIDOR_ROWS, _CORRIDOR_ROWS)
+        np.copyto(weight, rows, where=border.kind == CORRIDOR)
         nodes, rank = np.unique(border.node, return_inverse=True)
         load = np.bincount(rank, weights=weight)
         self._rows_left -= int(weight.sum())
