@@ -10,6 +10,7 @@ from geofence.chords import Chords, Crossings, crossings
 from geofence.geodesy import Floats
 from geofence.layer import ZONE_BITS, Layer
 from geofence.shapes import Shape
+from geofence.ways import Ways
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -35,13 +36,17 @@ class Index:
     and when `changed` has grown to some hundreds.
     """
 
-    __slots__ = ("_base", "_changes", "_dead", "_over")
+    __slots__ = ("_base", "_changes", "_dead", "_over", "_ways", "_ways_over")
 
-    def __init__(self, base: Layer, changes: Mapping[int, Shape | None]) -> None:
+    def __init__(
+        self, base: Layer, changes: Mapping[int, Shape | None], ways: Ways | None = None
+    ) -> None:
         self._base = base
+        self._ways = Ways(base.shapes) if ways is None else ways
         self._changes = changes
         over = {zone: shape for zone, shape in changes.items() if shape is not None}
         self._over = Layer(over) if over else None
+        self._ways_over = None if self._over is None else Ways(self._over.shapes)
         self._dead: Bools | None = None
         if changes and len(base):
             slots = base.slots(np.array(list(changes), np.int64))
@@ -55,7 +60,7 @@ class Index:
 
     def replaced(self, changes: Mapping[int, Shape | None]) -> Self:
         """An index with some zones changed, added or, where None, removed; this one stays valid."""
-        return type(self)(self._base, {**self._changes, **changes})
+        return type(self)(self._base, {**self._changes, **changes}, self._ways)
 
     def compact(self) -> Self:
         """The same zones in one layer."""
@@ -144,9 +149,35 @@ class Index:
             if layer is not None:
                 near |= layer.may_meet(lon0, lat0, lon1, lat1)
         at = np.flatnonzero(near)
+        at = at[self._may_pass(lon0[at], lat0[at], lon1[at], lat1[at])]
         chords = Chords(lon0[at], lat0[at], lon1[at], lat1[at])
         found = crossings(chords, self.members, self.depths_m)
         return found._replace(segment=at[found.segment])
+
+    def _may_pass(self, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Ints:
+        """The ways whose box meets that of a zone neither end is in.
+
+        Sampling a way of 1 km costs 7 us; this costs 2, and few are left.
+        """
+        ways, zones = [], []
+        for layer, tree, hidden in (
+            (self._base, self._ways, self._dead),
+            (self._over, self._ways_over, None),
+        ):
+            if layer is None or tree is None or not len(layer):
+                continue
+            way, slot = tree.near(lon0, lat0, lon1, lat1)
+            if hidden is not None:
+                alive = ~hidden[slot]
+                way, slot = way[alive], slot[alive]
+            ways.append(way)
+            zones.append(layer.zones[slot])
+        if not ways:
+            return np.empty(0, np.int64)
+        keys = np.concatenate(ways) << ZONE_BITS | np.concatenate(zones)
+        ends = np.concatenate([self._keys(lon0, lat0), self._keys(lon1, lat1)])
+        result: Ints = np.unique(keys[~np.isin(keys, ends)] >> ZONE_BITS)
+        return result
 
     def inradius_m(self, zone: int) -> float:
         """The radius of the largest circle inside the zone, about; for a corridor half its width.
