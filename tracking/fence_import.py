@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from geofence.formats import Draft, FormatError, read
@@ -12,6 +13,7 @@ from tracking.fence_input import draft_of
 from tracking.fences import FenceDraft
 
 _NO_ID = re.compile(r"[^A-Za-z0-9._:]+")
+_CONTROLS = re.compile(r"[\x00-\x1f]+")
 _MAX_ID, _MAX_NAME = 128, 256
 # The numbers that make equal names different have room.
 _ROOM = 8
@@ -40,7 +42,7 @@ def read_import(
     except FormatError as exc:
         raise InputError(str(exc), field="format" if format_name else None) from None
     bulk = Bulk()
-    ids = _Ids(prefix)
+    ids = _Ids(prefix, drafts)
     for i, draft in enumerate(drafts):
         id_ = ids.of(draft)
         bulk.add(partial(_fence, draft, id_, layer), where=draft.where, id_=partial(_given, id_))
@@ -51,24 +53,27 @@ def read_import(
 class _Ids:
     """Gives every fence of a file its id."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, drafts: Sequence[Draft]) -> None:
         self._prefix = prefix
-        self._met: dict[str, int] = {}
+        self._taken = {self._word(draft.id) for draft in drafts if draft.id is not None}
+        self._met: Counter[str] = Counter()
 
     def of(self, draft: Draft) -> str:
         """The id the file says, or one of the name."""
         if draft.id is not None and (given := self._word(draft.id)):
             return given
         word = self._word(draft.name) or self._word(draft.where) or "fence"
-        n = self._met[word] = self._met.get(word, 0) + 1
-        return word if n == 1 else f"{word}-{n}"
+        id_ = word
+        while id_ in self._taken:
+            self._met[word] += 1
+            id_ = f"{word}-{self._met[word] + 1}"
+        self._taken.add(id_)
+        return id_
 
     def _word(self, text: str) -> str:
         plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-        word = _NO_ID.sub("-", plain).strip("-")
-        if not word:
-            return ""
-        return (self._prefix + word)[: _MAX_ID - _ROOM]
+        word = _NO_ID.sub("-", plain).strip("-._:")
+        return (self._prefix + word)[: _MAX_ID - _ROOM] if word else ""
 
 
 def _given(id_: str) -> str | None:
@@ -78,7 +83,7 @@ def _given(id_: str) -> str | None:
 def _fence(draft: Draft, id_: str, layer: str | None) -> FenceDraft:
     if draft.error is not None:
         raise InputError(str(draft.error), field=draft.error.field or None)
-    name = " ".join(draft.name.split())[:_MAX_NAME]
+    name = " ".join(_CONTROLS.sub(" ", draft.name).split())[:_MAX_NAME]
     members = {**draft.options, "id": id_, "name": name or id_, "attrs": draft.attrs}
     if layer is not None:
         members["layer"] = layer
