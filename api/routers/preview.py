@@ -22,7 +22,7 @@ from tracking.feed import EventRecord, encode_event
 from tracking.fence_input import FenceInput, Name, read_fence
 from tracking.fences import FenceDraft
 from tracking.fold import Rules
-from tracking.preview import Preview, Progress, Question, new_id
+from tracking.preview import MAX_DRAFTS, Preview, Progress, Question, new_id
 from tracking.settings import Settings
 from tracking.store.connection import connect
 from tracking.store.keys import Principal
@@ -37,6 +37,7 @@ _PORTION_BYTES = 32_768
 
 _Moment = Annotated[datetime, Meta(tz=True)]
 _encoder = msgspec.json.Encoder()
+_MISSING = msgspec.Raw()
 
 
 class PreviewInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,8 +45,9 @@ class PreviewInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     start: _Moment
     end: _Moment | None = None
-    fence: msgspec.Raw | None = None
-    fences: list[msgspec.Raw] | None = None
+    # Empty where it is missing: msgspec has no Raw that may be None.
+    fence: msgspec.Raw = _MISSING
+    fences: Annotated[list[msgspec.Raw], Meta(max_length=MAX_DRAFTS)] | None = None
     devices: Annotated[list[Name], Meta(max_length=10_000)] | None = None
 
 
@@ -102,9 +104,10 @@ def _question(caller: Principal, asked: PreviewInput) -> Question:
 
 
 def _drafts(asked: PreviewInput) -> list[FenceDraft]:
-    if (asked.fence is None) == (asked.fences is None):
+    alone = bytes(asked.fence) not in {b"", b"null"}
+    if alone == (asked.fences is not None):
         raise InputError("fence: give either `fence` or `fences`", field="fence")
-    if asked.fence is not None:
+    if alone:
         return [read_fence(asked.fence, fallback_id=new_id(), where="fence")]
     return [
         read_fence(raw, fallback_id=new_id(), where=f"fences[{i}]")
