@@ -23,6 +23,7 @@ from api.fencebooks import FenceBooks
 from api.metrics import Metrics
 from api.routers import (
     alerts,
+    areas,
     dead_letters,
     devices,
     events,
@@ -97,6 +98,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastA
         devices,
         positions,
         visits,
+        areas,
         why,
         events,
         fences,

@@ -282,9 +282,7 @@ async def test_what_is_wrong_is_named(
     assert (response.status_code, response.json()["field"]) == (status, field)
 
 
-async def test_another_tenant_sees_no_visit(
-    rig: Rig, site: Site, database_url: str, valkey_url: str
-) -> None:
+async def test_another_tenant_sees_no_visit(rig: Rig, site: Site, database_url: str) -> None:
     await rig.save(draft("yard", yard()))
     await rig.feed(stay("truck", 600), stay("van", 600, until=False))
     await rig.rows("INSERT INTO tenant (name) VALUES ('theirs') RETURNING id")
