@@ -19,13 +19,16 @@ export class AlertDesk {
 
   constructor(
     private readonly api: Api, private readonly asking: (ask: () => Promise<void>) => Promise<void>,
-    visit: (alert: Alert) => void,
+    visit: (alert: Alert) => void, private readonly opened: () => void,
   ) {
     this.list = new AlertList({
       act: (alert, verb) => void this.act(alert, verb),
       visit,
       shelf: (shelf) => void this.turnTo(shelf),
-      open: () => void this.load(),
+      open: () => {
+        this.opened();
+        void this.load();
+      },
     });
   }
 

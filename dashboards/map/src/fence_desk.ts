@@ -207,11 +207,13 @@ export class FenceDesk {
       this.layer.hideOne(site.fence.id);
       this.tool.adjust(draft);
     }
+    this.showDraft();
     this.everySecond();
   }
 
   private showDraft(): void {
     const { draft, adjusting } = this.tool;
+    document.body.classList.toggle('editing', this.editing);
     document.body.classList.toggle('drawing', draft !== null && !adjusting);
     if (draft !== null) this.form.showDraft(draft, adjusting);
   }
@@ -231,6 +233,7 @@ export class FenceDesk {
     this.draftLayer.mark([]);
     this.changing = null;
     this.tool.close();
+    this.showDraft();
     this.layer.hideOne(null);
     this.form.close();
     this.everySecond();

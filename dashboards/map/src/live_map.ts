@@ -83,7 +83,7 @@ export class LiveMap {
       selectDevice: (name) => this.select(this.fleet.devices.get(name ?? '') ?? null, name !== null),
       visit: (event) => this.visit(event),
     });
-    this.alerts = new AlertDesk(api, asking, (alert) => this.visitAlert(alert));
+    this.alerts = new AlertDesk(api, asking, (alert) => this.visitAlert(alert), () => this.tabs.open('alerts'));
     this.feed = new Feed(key, {
       positions: (positions, live) => this.takePositions(positions, live),
       event: (event) => this.takeEvent(event),

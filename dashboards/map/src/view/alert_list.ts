@@ -49,7 +49,8 @@ export class AlertList {
       row.append(button);
     }
     this.bell.onclick = () => {
-      const opens = Boolean(this.card.hidden);
+      // On a narrow screen it may be open behind another tab.
+      const opens = this.card.offsetParent === null;
       this.open(opens);
       if (opens) actions.open();
     };

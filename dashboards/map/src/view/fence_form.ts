@@ -9,8 +9,8 @@ import { PreviewList } from './preview_list.ts';
 /** What the form asks for, by the API's name of each. */
 const FIELDS = {
   name: { label: 'Name', type: 'text', hint: '' },
-  id: { label: 'Id', type: 'text', hint: 'chosen for you when empty' },
-  layer: { label: 'Layer', type: 'text', hint: 'of fences that share borders' },
+  id: { label: 'Id', type: 'text', hint: 'automatic' },
+  layer: { label: 'Layer', type: 'text', hint: 'none' },
   dwell_s: { label: 'Dwell, minutes', type: 'number', hint: 'none' },
   speed_limit_mps: { label: 'Speed limit, km/h', type: 'number', hint: 'none' },
 } as const;
@@ -65,7 +65,7 @@ export class FenceForm {
     this.size.id = 'fence-size';
     this.size.addEventListener('input', () => this.size.valueAsNumber > 0 && actions.size(this.size.valueAsNumber));
     this.sizeRow = el('label', 'field', this.sizeLabel, this.size, this.fault('shape'));
-    this.drawRow.append(button('Point at middle', '', () => actions.pointAtMiddle()), button('Done', '', () => actions.done()));
+    this.drawRow.append(button('Point at cross', '', () => actions.pointAtMiddle()), button('Done', '', () => actions.done()));
     this.general.setAttribute('role', 'alert');
     this.card.replaceChildren(this.form());
   }
@@ -78,7 +78,7 @@ export class FenceForm {
     }
     const normal = el('label', 'field', el('span', '', 'Devices should be'), this.normal, this.fault('normal'));
     const fields = (Object.keys(FIELDS) as FieldName[]).map((name) => this.field(name));
-    const ends = el('div', 'row', this.saveButton, button('Cancel', '', () => this.actions.cancel()));
+    const ends = el('div', 'row ends', this.saveButton, button('Cancel', '', () => this.actions.cancel()));
     const form = el('form', '', this.title, this.kindRow, this.hint, this.drawRow, this.sizeRow, ...fields, normal, this.preview.element, this.general, ends);
     form.noValidate = true;
     this.saveButton.type = 'submit';
