@@ -98,6 +98,7 @@ class EventQuery(Paged):
 
     type: list[Text] | None = Field(None, max_length=50, description="Repeat for several")
     device: Text | None = Field(None, description="Events of this device")
+    fence: Text | None = Field(None, description="Events this fence raised")
     start: Time | None = Field(None, alias="from", description="First time, included")
     end: Time | None = Field(None, alias="to", description="Last time, excluded")
     status: Literal["active", "retracted"] | None = None

@@ -30,6 +30,7 @@ async def events(
     wanted = EventFilter(
         types=None if query.type is None else tuple(query.type),
         device=query.device,
+        fence=query.fence,
         start=query.start,
         end=query.end,
         status=query.status,

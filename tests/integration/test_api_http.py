@@ -478,6 +478,14 @@ class TestEvents:
         assert await cursors(since=1, order="desc") == [3, 2]
         assert await cursors(**{"from": later(60).isoformat(), "to": later(120).isoformat()}) == [2]
 
+    async def test_the_events_of_a_fence_are_its_own(self, site: Site, rows: Rows) -> None:
+        rows.event("t1", "fence.entered", rule="yard", data={"fence": "yard"})
+        rows.event("t1", "fence.entered", rule="depot", data={"fence": "depot"})
+        rows.event("t1", "speed.exceeded", rule="yard", data={"fence": "yard"})
+        rows.event("t1", "alert.opened", rule="yard", data={"fence": "yard"})
+        found = (await site.get("/v1/events", fence="yard", order="desc")).json()["items"]
+        assert [event["type"] for event in found] == ["speed.exceeded", "fence.entered"]
+
     async def test_an_amended_event_is_told_once_in_its_latest_revision(
         self, site: Site, rows: Rows
     ) -> None:

@@ -18,6 +18,7 @@ class EventFilter(NamedTuple):
 
     types: tuple[str, ...] | None = None
     device: str | None = None
+    fence: str | None = None
     start: datetime | None = None
     end: datetime | None = None
     status: str | None = None
@@ -87,6 +88,10 @@ async def list_events(
     if wanted.device is not None:
         parts.append("e.subject = %(device)s AND e.device_id IS NOT NULL")
         values["device"] = wanted.device
+    if wanted.fence is not None:
+        # The index is on `rule`, which holds a rule's id in the events of alerts.
+        parts.append("e.rule = %(fence)s AND e.type NOT LIKE 'alert.%%'")
+        values["fence"] = wanted.fence
     if wanted.start is not None:
         parts.append("e.time >= %(start)s")
         values["start"] = wanted.start
