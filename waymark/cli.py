@@ -15,6 +15,7 @@ import typer
 from tracking.errors import WaymarkError
 from waymark.deadletter import deadletter_app
 from waymark.fence import fence_app
+from waymark.fence_preview import preview
 from waymark.keys import key_app
 from waymark.terminal import DEFAULT_DATA_DIR, AsJson, DataDir, fail, out, run, set_up
 
@@ -47,6 +48,7 @@ app = typer.Typer(
     Settings are WAYMARK_* variables; `waymark doctor` lists them.""",
 )
 app.add_typer(key_app, name="key")
+fence_app.command("preview")(preview)
 app.add_typer(fence_app, name="fence")
 app.add_typer(deadletter_app, name="deadletter")
 

@@ -86,11 +86,11 @@ def import_file(  # noqa: PLR0917  -- Typer passes them by name
 
     since_us = _moment_us(effective_from)
     url = set_up(data_dir).database_url.get_secret_value()
-    data = _contents(file)
+    data = contents(file)
     shown = not as_json and err.is_terminal
     with _bar(shown=shown) as bar:
         bulk = _read(bar, data, file.name, format_, prefix, layer)
-        items = _run(
+        items = run_for(
             url, tenant, lambda conn, id_: _save(bar, conn, id_, bulk, since_us, partial, dry_run)
         )
     if as_json:
@@ -130,7 +130,7 @@ def list_all(  # noqa: PLR0917  -- Typer passes them by name
     from tracking.store.fence_reads import FenceFilter, list_fences
 
     wanted = FenceFilter(prefix=prefix, name=name, layer=layer, deleted=deleted)
-    found = _run(
+    found = run_for(
         set_up(data_dir).database_url.get_secret_value(),
         tenant,
         lambda conn, id_: list_fences(conn, id_, wanted, after=None, limit=limit),
@@ -169,7 +169,7 @@ def show(
     """
     from tracking.store.fence_reads import get_fence
 
-    found = _run(
+    found = run_for(
         set_up(data_dir).database_url.get_secret_value(),
         tenant,
         lambda conn, id_: get_fence(conn, id_, fence_id, version),
@@ -193,7 +193,7 @@ def delete(
     """
     from tracking.store.fence_edits import delete_fences
 
-    gone = _run(
+    gone = run_for(
         set_up(data_dir).database_url.get_secret_value(),
         tenant,
         lambda conn, id_: delete_fences(conn, id_, fence_ids),
@@ -290,7 +290,7 @@ def _tell(items: "list[BulkItem]", *, dry_run: bool) -> None:
     out.print(f"{'would be: ' if dry_run else ''}{summary}{suffix}", highlight=False)
 
 
-def _run(database_url: str, tenant: str, work: "Callable[[Connection, int], Awaitable[T]]") -> T:
+def run_for(database_url: str, tenant: str, work: "Callable[[Connection, int], Awaitable[T]]") -> T:
     """Do something for a tenant with the database."""
     return asyncio.run(_with_connection(database_url, tenant, work))
 
@@ -313,7 +313,8 @@ async def _with_connection(
         await conn.close()
 
 
-def _contents(file: Path) -> bytes:
+def contents(file: Path) -> bytes:
+    """What is in the file, unzipped if it was gzipped."""
     try:
         data = file.read_bytes()
         return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
