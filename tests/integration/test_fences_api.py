@@ -18,7 +18,10 @@ from tracking.settings import load_settings
 from tracking.store.keys import create_key
 
 # POST, but only asks.
-ASKING = {("post", "/v1/fences/locate"), ("post", "/v1/rules/test")}
+ASKING = {
+    ("post", path)
+    for path in ("/v1/fences/locate", "/v1/fences/preview", "/v1/rules/test", "/v1/areas/devices")
+}
 
 
 def square(west: float, south: float, size: float = 0.2) -> dict[str, Any]:

@@ -37,7 +37,7 @@ WHERE tenant_id = %(tenant_id)s AND revised_at > now() - %(within)s
 # The rows of one step of decoding, about 10 ms, between which the event loop goes on.
 _STEP = 5_000
 # Each position meets every box, so beyond this one box around all is cheaper.
-_BOXES = 64
+_BOXES = 16
 # Each device's presences are searched for every fence, so beyond this they are read whole.
 _SEARCHES = 16
 
