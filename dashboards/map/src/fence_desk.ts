@@ -323,7 +323,7 @@ export class FenceDesk {
       if (signal.aborted) return;
       this.form.preview.take(line);
       if ('event' in line && found.length < PREVIEW_MARKS) found.push(line.event);
-      finished ||= 'summary' in line;
+      finished ||= 'summary' in line || 'error' in line;
       if (finished || performance.now() - marked_ms > MARK_EVERY_MS) {
         marked_ms = performance.now();
         this.draftLayer.mark(found);

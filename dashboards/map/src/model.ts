@@ -101,8 +101,9 @@ export interface Alert {
   readonly note?: string | null;
 }
 
-/** A line of a preview's answer: how far it is, what the fence would have raised, or the sum of it. */
+/** A line of a preview's answer: how far it is, what the fence would have raised, the sum of it, or why it broke off. */
 export type PreviewLine =
   | { readonly progress: { readonly devices_done: number; readonly devices: number; readonly fixes: number } }
   | { readonly event: WaymarkEvent }
-  | { readonly summary: { readonly events: Readonly<Record<string, number>>; readonly devices: number; readonly fixes: number; readonly seconds: number } };
+  | { readonly summary: { readonly events: Readonly<Record<string, number>>; readonly devices: number; readonly fixes: number; readonly seconds: number; readonly notes?: readonly string[] } }
+  | { readonly error: { readonly detail: string } };

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import { alertOf } from '../src/alert_event.ts';
+import type { Api } from '../src/api.ts';
 import { Draft } from '../src/draft.ts';
 import { FenceBook, padded, siteOf } from '../src/fence_book.ts';
+import { FenceLoader } from '../src/fence_loader.ts';
 import { FenceNews } from '../src/fence_news.ts';
 import { distanceM } from '../src/geo.ts';
 import { boxOf, circle, Ground, middleOf, polygonsOf, type Outline } from '../src/ground.ts';
@@ -93,6 +95,40 @@ test('the book asks for what it does not know, and forgets what is gone', () => 
   assert.ok(book.knows([-2, -2, 4, 4], 1000));
   assert.ok(!book.knows([-2, -2, 6, 4], 1000));
   assert.ok(!book.knows([-2, -2, 4, 4], 3_600_000));
+});
+
+test('small moves ask for nothing, and a long one once the map stays', async () => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 0 });
+  const asked: string[] = [];
+  const api = {
+    fences: async (box: readonly number[], cursor: string | null) => {
+      asked.push(`${box.join()} ${cursor}`);
+      return { items: [fence(`of ${box[0]} ${cursor}`)], next: cursor === null ? 'more' : null };
+    },
+  } as unknown as Api;
+  const book = new FenceBook();
+  const loader = new FenceLoader(api, book, new Ground(), () => {}, (ask) => ask());
+  const lookAt = async (west: number, ms = 300): Promise<void> => {
+    loader.look([west, 0, west + 2, 2]);
+    mock.timers.tick(ms);
+    for (let i = 0; i < 20; i += 1) await Promise.resolve();
+  };
+  await lookAt(10);
+  assert.deepEqual(asked, ['9,-1,13,3 null', '9,-1,13,3 more']);
+  assert.equal(book.sites.size, 2);
+  await lookAt(10.9);
+  assert.equal(asked.length, 2);
+  await lookAt(20, 100);
+  await lookAt(30, 100);
+  assert.equal(asked.length, 2);
+  await lookAt(40);
+  assert.deepEqual(asked.slice(2), ['39,-1,43,3 null', '39,-1,43,3 more']);
+  await lookAt(10);
+  assert.equal(asked.length, 4);
+  mock.timers.tick(3_600_000);
+  await lookAt(10);
+  assert.equal(asked.length, 6);
+  mock.timers.reset();
 });
 
 test('an older version never replaces a later one', () => {

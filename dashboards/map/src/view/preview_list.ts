@@ -68,7 +68,7 @@ export class PreviewList {
     } else if ('event' in line) {
       if (this.list.childElementCount < MAX_ROWS) this.list.append(this.row(line.event));
     } else {
-      this.stop(summaryText(line.summary));
+      this.stop('error' in line ? `The preview broke off: ${line.error.detail}` : summaryText(line.summary));
     }
   }
 
@@ -85,11 +85,12 @@ export class PreviewList {
 
 type Summary = Extract<PreviewLine, { summary: unknown }>['summary'];
 
-function summaryText({ events, devices, fixes, seconds }: Summary): string {
+function summaryText({ events, devices, fixes, seconds, notes = [] }: Summary): string {
   const kinds = Object.entries(events).filter(([, count]) => count > 0);
   const found = kinds.map(([type, count]) => `${plain(type.split('.')[1] ?? type)} ${counted(count)}`).join(', ');
   const took = seconds < 1 ? 'in under a second' : `in ${durationText(seconds)}`;
-  return `It would have raised${found === '' ? ' nothing' : `: ${found}`}. ${counted(devices)} devices, ${counted(fixes)} fixes, ${took}.`;
+  const sum = `It would have raised${found === '' ? ' nothing' : `: ${found}`}. ${counted(devices)} devices, ${counted(fixes)} fixes, ${took}.`;
+  return [sum, ...notes].join(' ');
 }
 
 function counted(n: number): string {
