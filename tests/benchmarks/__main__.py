@@ -17,7 +17,7 @@ from rich.console import Console
 from tests.benchmarks.processes import ROOT
 
 # In order of what they need: pure ones first, the whole system last.
-NAMES = ("decode", "fold", "client", "pipeline", "ingest", "fences", "latency")
+NAMES = ("decode", "fold", "client", "pipeline", "preview", "ingest", "fences", "latency")
 
 
 def main() -> int:
