@@ -346,11 +346,11 @@ async def _edits(conn: Connection, tenant_id: int, fence: str) -> list[Edited]:
 async def _events_of(conn: Connection, tenant_id: int, question: Question) -> list[EventRecord]:
     wanted = EventFilter(
         device=question.device,
+        fence=question.fence,
         start=from_us(question.start_us),
         end=from_us(question.end_us + 1),
     )
-    found = await list_events(conn, tenant_id, wanted, after=None, order="asc", limit=1_000)
-    return [event for event in found if event.data.get("fence") == question.fence]
+    return await list_events(conn, tenant_id, wanted, after=None, order="asc", limit=1_000)
 
 
 async def _nearest(

@@ -81,14 +81,15 @@ _SELECT = """
 SELECT e.id, e.time, e.subject, e.rule, e.data, e.late, e.revision > 1,
     x.id, x.time, x.data, x.late, x.revision > 1,
     EXISTS (SELECT FROM event w WHERE w.tenant_id = e.tenant_id AND w.device_id = e.device_id
-        AND w.confirmed_at >= e.time AND w.type = 'fence.dwelled' AND w.rule = e.rule
+        AND w.confirmed_at BETWEEN e.time AND coalesce(x.confirmed_at, 'infinity')
+        AND w.type = 'fence.dwelled' AND w.rule = e.rule
         AND w.status = 'active' AND (w.data ->> 'entered_at')::timestamptz = e.time),
     s.fix_time, CASE WHEN x.id IS NULL THEN s.presences END, f.number
 FROM event e
 JOIN fence f ON f.tenant_id = e.tenant_id AND f.id = e.rule
 LEFT JOIN device_state s ON s.device_id = e.device_id
 LEFT JOIN LATERAL (
-    SELECT x.id, x.time, x.data, x.late, x.revision FROM event x
+    SELECT x.id, x.time, x.data, x.late, x.revision, x.confirmed_at FROM event x
     WHERE x.tenant_id = e.tenant_id AND x.device_id = e.device_id AND x.confirmed_at >= e.time
         AND x.type = 'fence.exited' AND x.rule = e.rule AND x.status = 'active'
         AND (x.data ->> 'entered_at')::timestamptz = e.time
