@@ -14,7 +14,7 @@ from geofence.grid import FAN, Grid, Window, root_grid, windows
 from geofence.outlines import Cut, Edges, cut
 from geofence.rounds import Rounded, box_around, cells_of, cut_circles, cut_lines
 from geofence.shapes import Kind, Shape
-from geofence.tiles import CIRCLE, CORRIDOR, EVEN, INSIDE, ODD, Tiles
+from geofence.tiles import CIRCLE, CORRIDOR, EVEN, INSIDE, KIND, KIND_BITS, ODD, Tiles
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -27,8 +27,10 @@ _CIRCLE_ROWS, _CORRIDOR_ROWS, _WIDE_CORRIDOR_ROWS = 2.0, 16.0, 4.0
 _DEGREE_M = 111_000.0
 # Rows are multiplied by about this when all cells are cut.
 _GROWTH = 11
-_ROWS_MIN = 2_000_000
-_ROWS_PER_SEGMENT = 4
+# How many rows cuts may make. A few shapes get few, for borders that coincide, as those of the
+# versions of one fence do, cannot be parted by any cut: 25 alike took 2.5 s at 2 million rows.
+_ROWS_MIN, _ROWS_PER_SEGMENT = 50_000, 20
+_ROWS_MANY, _ROWS_PER_SEGMENT_OF_MANY = 2_000_000, 4
 # Segments cut at a time: the columns of one step then fit in the processor's cache.
 _CHUNK = 50_000
 
@@ -45,29 +47,19 @@ class _Items:
 
 @dataclass(slots=True)
 class _Entries:
-    """What has been found out, by level."""
+    """What has been found out: of which nodes, and codes as in `Tiles`; and the rows of some."""
 
     node: list[Ints] = field(default_factory=list)
-    slot: list[Ints] = field(default_factory=list)
-    kind: list[NDArray[np.int8]] = field(default_factory=list)
+    code: list[Ints] = field(default_factory=list)
+    row_first: list[Ints] = field(default_factory=list)
     row_count: list[Ints] = field(default_factory=list)
-    rows: list[NDArray[np.float32]] = field(default_factory=list)
 
-    def add(
-        self,
-        node: Ints,
-        slot: Ints,
-        kind: "NDArray[np.int8] | int",
-        row_count: Ints | None = None,
-        rows: NDArray[np.float32] | None = None,
-    ) -> None:
-        """Take over some; those without rows need none."""
+    def add(self, node: Ints, code: Ints, row_first: Ints, row_count: Ints) -> None:
+        """Take over some."""
         self.node.append(node)
-        self.slot.append(slot)
-        self.kind.append(np.full(len(node), kind, np.int8) if isinstance(kind, int) else kind)
-        self.row_count.append(np.zeros(len(node), np.int64) if row_count is None else row_count)
-        if rows is not None:
-            self.rows.append(rows)
+        self.code.append(code)
+        self.row_first.append(row_first)
+        self.row_count.append(row_count)
 
 
 @dataclass(slots=True)
@@ -79,8 +71,8 @@ class _Border:
     column: Ints
     row: Ints
     kind: NDArray[np.int8]
+    row_first: Ints  # among all rows there are
     row_count: Ints
-    rows: NDArray[np.float32]
     edge_count: Ints
     edge: Ints
 
@@ -99,9 +91,13 @@ class _Tiling:
         self._segments = segments
         self._segment_first = offsets(np.bincount(segments.of, minlength=len(shapes)))
         self._entries = _Entries()
+        self._rows = [np.empty((0, 5), np.float32)]
+        self._row_end = 0
         self._nodes = (self._grid.columns + 2) * (self._grid.rows + 2)
         self._blocks: list[tuple[Ints, Ints]] = []
-        self._rows_left = max(_ROWS_MIN, _ROWS_PER_SEGMENT * len(segments.of))
+        n = len(segments.of)
+        most = max(_ROWS_MANY, _ROWS_PER_SEGMENT_OF_MANY * n)
+        self._rows_left = min(max(_ROWS_MIN, _ROWS_PER_SEGMENT * n), most)
         points = np.array([shape.geometry for shape in shapes], object)
         self._points = np.zeros((len(shapes), 2))
         round_ = np.array([shape.kind is Kind.CIRCLE for shape in shapes], bool)
@@ -194,26 +190,27 @@ class _Tiling:
         """Keep what is inside; what is on the border is for the caller."""
         first = offsets(window.sizes())
         task, column, row = _places(done.inside, first, window)
-        self._entries.add(node(task, column, row), self._items.slot[item[task]], INSIDE)
+        self._keep_inside(node(task, column, row), item[task])
         task, column, row = _places(done.border, first, window)
         kind = np.where(done.odd, ODD, EVEN).astype(np.int8)
+        row_first = self._row_end + offsets(done.row_count)
+        self._rows.append(done.rows)
+        self._row_end = int(row_first[-1])
         return _Border(
             node(task, column, row), item[task], column, row, kind,
-            done.row_count, done.rows, done.edge_count, done.edge,
+            row_first[:-1], done.row_count, done.edge_count, done.edge,
         )  # fmt: skip
 
-    def _rounded(
-        self, grid: Grid, kind: int, item: Ints, window: Window, node: "_Node"
-    ) -> _Border:
+    def _rounded(self, grid: Grid, kind: int, item: Ints, window: Window, node: "_Node") -> _Border:
         done = self._cut_round(grid, kind, item, window)
         at = node(done.task, done.column, done.row)
         item = item[done.task]
-        self._entries.add(at[done.inside], self._items.slot[item[done.inside]], INSIDE)
+        self._keep_inside(at[done.inside], item[done.inside])
         on = ~done.inside
         none = np.zeros(int(on.sum()), np.int64)
         return _Border(
             at[on], item[on], done.column[on], done.row[on], np.full(len(none), kind, np.int8),
-            none, np.empty((0, 5), np.float32), none, none[:0],
+            none, none, none, none[:0],
         )  # fmt: skip
 
     def _cut_round(self, grid: Grid, kind: int, item: Ints, window: Window) -> Rounded:
@@ -237,48 +234,43 @@ class _Tiling:
         wide = radius_m * max(grid.per_lon, grid.per_lat) > _DEGREE_M / 4
         rows = np.where(wide, _WIDE_CORRIDOR_ROWS, _CORRIDOR_ROWS)
         np.copyto(weight, rows, where=border.kind == CORRIDOR)
-        nodes, rank = np.unique(border.node, return_inverse=True)
-        load = np.bincount(rank, weights=weight)
+        lowest = int(border.node.min())
+        load = np.bincount(border.node - lowest, weights=weight)
         self._rows_left -= int(weight.sum())
-        order = np.argsort(-load, kind="stable")
-        fits = np.cumsum(load[order]) * _GROWTH <= self._rows_left
-        chosen = np.zeros(len(nodes), np.bool_)
-        chosen[order[fits]] = True
-        chosen &= load > _CROWDED
-        result: Bools = chosen[rank]
+        crowded = np.flatnonzero(load > _CROWDED)
+        crowded = crowded[np.argsort(-load[crowded], kind="stable")]
+        fits = np.cumsum(load[crowded]) * _GROWTH <= self._rows_left
+        chosen = np.zeros(len(load), np.bool_)
+        chosen[crowded[fits]] = True
+        result: Bools = chosen[border.node - lowest]
         return result
 
     def _keep(self, border: _Border, chosen: Bools) -> None:
-        rows = border.rows[np.repeat(chosen, border.row_count)]
-        self._entries.add(
-            border.node[chosen], self._items.slot[border.item[chosen]], border.kind[chosen],
-            border.row_count[chosen], rows,
-        )  # fmt: skip
+        at = np.flatnonzero(chosen)
+        code = self._items.slot[border.item[at]] << KIND_BITS | border.kind[at]
+        self._entries.add(border.node[at], code, border.row_first[at], border.row_count[at])
+
+    def _keep_inside(self, node: Ints, item: Ints) -> None:
+        none = np.zeros(len(node), np.int64)
+        self._entries.add(node, self._items.slot[item] << KIND_BITS | INSIDE, none, none)
 
     def _pack(self) -> Tiles:
         """Everything in order of nodes, what is inside first."""
-        node, slot, kind, row_count = (
-            np.concatenate(column)
-            for column in (
-                self._entries.node, self._entries.slot, self._entries.kind, self._entries.row_count,
-            )
-        )  # fmt: skip
-        rows = np.concatenate([np.empty((0, 5), np.float32), *self._entries.rows])
-        order = np.argsort(node * 8 + kind)
-        _, row = spread(offsets(row_count)[order], row_count[order])
+        entries = self._entries
+        node, code = np.concatenate(entries.node), np.concatenate(entries.code)
+        order = np.argsort(node << KIND_BITS | code & KIND)
+        row_count = np.concatenate(entries.row_count)[order]
+        _, row = spread(np.concatenate(entries.row_first)[order], row_count)
         block = np.full(self._nodes, -1, np.int32)
         for nodes, blocks in self._blocks:
             block[nodes] = blocks
-        # One more than nodes + 1: `first[node + 1]` of the last.
-        first = offsets(np.bincount(node, minlength=self._nodes)).astype(np.int32)
         return Tiles(
             self._grid,
-            first=first,
+            first=offsets(np.bincount(node, minlength=self._nodes)).astype(np.int32),
             block=block,
-            slot=slot[order].astype(np.int32),
-            kind=kind[order],
-            row_first=offsets(row_count[order]).astype(np.int32),
-            rows=rows[row],
+            code=code[order].astype(np.int32),
+            row_first=offsets(row_count).astype(np.int32),
+            rows=np.concatenate(self._rows).take(row, axis=0),
             wraps=bool((self._items.box[:, 0] <= -180).any()),
         )
 
@@ -297,8 +289,7 @@ def _places(flat: Ints, first: Ints, window: Window) -> tuple[Ints, Ints, Ints]:
 def _joined(borders: list[_Border]) -> _Border:
     if not borders:
         none, kinds = np.empty(0, np.int64), np.empty(0, np.int8)
-        rows = np.empty((0, 5), np.float32)
-        return _Border(none, none, none, none, kinds, none, rows, none, none)
+        return _Border(none, none, none, none, kinds, none, none, none, none)
     names = _Border.__slots__
     return _Border(*(np.concatenate([getattr(one, name) for one in borders]) for name in names))
 
