@@ -1,17 +1,23 @@
 """Explanations over the wire, of what a pipeline really stored and raised."""
 
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from tests.integration.alert_rig import AlertRig, rule
 from tests.integration.api_site import Rows, Site, api_site, client_of
 from tests.integration.ingest_rig import START_US, Rig, draft, pos
-from tests.integration.test_fences_live import EAST, LAT, LON, at, box, drive, yard
+from tests.integration.test_fences_live import EAST, LAT, LON, at, box, drive, fences_of, yard
+from tests.integration.test_pipeline import day_of, shuffled
 from tracking.fences import Audience, Buffers, Schedule, Window
+from tracking.fold import Rules
+from tracking.store.evidence import event_evidence
 from tracking.store.keys import create_key
 from tracking.times import iso
+from tracking.why import explain
 
 
 @pytest.fixture
@@ -193,6 +199,27 @@ async def test_an_explanation_starts_at_a_checkpoint_and_says_what_the_whole_fol
     assert [(await site.get(f"/v1/events/{id_}/why")).json() for (id_,) in rows] == with_checkpoints
 
 
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_the_fold_raises_is_explained_by_what_is_stored(rig: Rig, seed: int) -> None:
+    rng = random.Random(seed)
+    await rig.save(*fences_of(rng))
+    messages = [m for name in ("a", "b") for m in day_of(name, rng)]
+    for batch in shuffled(messages, rng, displaced=True):
+        await rig.feed(batch)
+    await rig.repair(checkpoint_every=16)
+    ((tenant_id,),) = await rig.rows("SELECT id FROM tenant")
+    rows = await rig.rows("SELECT id, status, type FROM event WHERE confirmed_at IS NOT NULL")
+    assert {type_.partition(".")[0] for *_, type_ in rows} >= {"fence", "motion"}
+    for id_, status, type_ in rows:
+        evidence = await event_evidence(rig.conn, tenant_id, id_)
+        assert evidence is not None
+        found = explain(evidence, Rules())
+        assert found.reproduced is (status == "active"), (type_, found)
+        if status == "active":
+            assert found.complete, found.notes
+            assert not any("does not raise" in note for note in found.notes)
+
+
 async def test_a_retracted_event_tells_what_took_it_back(rig: Rig, site: Site) -> None:
     await rig.save(draft("yard", yard(), dwell_s=600.0))
     await rig.feed([at("truck", 0, 0), at("truck", 100, 1_500), at("truck", 1_000, 1_500)])
@@ -256,6 +283,32 @@ async def test_events_without_fixes_tell_what_is_known(site: Site, database_url:
     found = (await site.get(f"/v1/events/{online.id}/why")).json()
     assert "on its status channel" in found["because"][0]
     assert found["reproduced"] is None
+
+
+async def test_an_alert_tells_its_rule_and_the_event_behind_it(
+    site: Site, database_url: str
+) -> None:
+    async with AlertRig(database_url) as alerts:
+        late_shift = rule("late-shift", severity="critical", cooldown_s=60.0)
+        await alerts.save(late_shift)
+        entered = await alerts.happen(0)
+        await alerts.follow()
+        await alerts.save(replace(late_shift, cooldown_s=3_600.0))
+        ((id_,),) = await alerts.rows("SELECT id FROM event WHERE type = 'alert.opened'")
+        found = (await site.get(f"/v1/events/{id_}/why")).json()
+        assert found["source_event"]["id"] == str(entered.id)
+        assert (found["rule"]["id"], found["rule"]["version"]) == ("late-shift", 1)
+        assert found["thresholds"]["cooldown_s"] == 60
+        assert found["alert"]["state"] == "open"
+        assert found["because"] == [
+            "rule late-shift, version 1, fits fence.entered of van at 2026-03-08T12:00:00Z"
+        ]
+        await alerts.record(entered.retracted())
+        await alerts.follow()
+        ((id_,),) = await alerts.rows("SELECT id FROM event WHERE type = 'alert.resolved'")
+        found = (await site.get(f"/v1/events/{id_}/why")).json()
+        assert "reason retracted" in found["because"][1]
+        assert found["because"][-1] == "the event behind it has since been retracted"
 
 
 class TestWhyNot:
