@@ -12,9 +12,9 @@ Ints = NDArray[np.int64]
 FAN = 8
 # Cells of the root grid: four bytes each, and a few more for what lies in them.
 _CELLS_PER_SHAPE = 16
-_CELLS_MIN, _CELLS_MAX = 1 << 14, 1 << 21
+_CELLS_MIN, _CELLS_MAX = 1 << 14, 1 << 22
 # Cells all shapes together may cover in it: beyond, a coarser root that is cut again is better.
-_COVER_PER_SHAPE = 40
+_COVER_PER_SHAPE = 100
 _COVER_MIN = 1 << 20
 
 # Cells are not cut smaller, in degrees (2 cm): degrees as 64-bit floats are exact to 3e-14, and
@@ -77,7 +77,7 @@ def root_grid(boxes: Floats) -> Grid:
         )
         if covered.sum() <= budget or cells <= 64:
             break
-        cells /= 2
+        cells /= 1.25
     return Grid(
         float(west - pad), float(south - pad), columns / width, rows / height, columns, rows
     )

@@ -104,9 +104,7 @@ class Index:
         if self._dead is not None:
             zones = [zone for zone in zones if zone not in self._changes]
         if self._over is not None:
-            zones += self._over.at(lon, lat)
-        if len(zones) > 1:
-            zones = sorted(set(zones))
+            zones = sorted(zones + self._over.at(lon, lat))
         return zones
 
     def depths_m(self, lon: Floats, lat: Floats, zone: Ints) -> Floats:

@@ -28,7 +28,8 @@ class Layer:
     """Zones by slot, their position in ascending order. Never changes, so threads may share it."""
 
     __slots__ = (
-        "_borders", "_geometries", "_inradius_m", "_polygon", "_tiles", "shapes", "wraps", "zones",
+        "_borders", "_geometries", "_inradius_m", "_numbers", "_polygon", "_tiles", "shapes",
+        "wraps", "zones",
     )  # fmt: skip
 
     def __init__(self, shapes: Mapping[int, Shape]) -> None:
@@ -45,6 +46,7 @@ class Layer:
         self._tiles: Tiles = tiles_of(self.shapes, segments)
         self.wraps = self._tiles.wraps
         self._inradius_m: dict[int, float] = {}
+        self._numbers = memoryview(self.zones)  # as Python numbers
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -79,12 +81,16 @@ class Layer:
         )
 
     def at(self, lon: float, lat: float) -> list[int]:
-        """The zones one point is in, in no order, perhaps twice if it `wraps`."""
+        """The zones one point is in, ascending."""
         slots, open_ = self._tiles.find_one(lon, lat)
         for slot in open_:
             if self._contains(np.array([lon]), np.array([lat]), np.array([slot]))[0]:
                 slots.append(slot)
-        return [int(self.zones[slot]) for slot in slots] if slots else []
+        if len(slots) > 1:
+            # Slots are in the order of zones.
+            slots = sorted(set(slots)) if self.wraps else sorted(slots)
+        numbers = self._numbers
+        return [numbers[slot] for slot in slots]
 
     def may_meet(self, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Bools:
         """Whether there may be a zone in each box between two places."""

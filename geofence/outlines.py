@@ -156,9 +156,7 @@ def _between(low: Floats, high: Floats, first: Ints, count: Ints) -> tuple[Ints,
     return start, np.maximum(end - start, 0)
 
 
-def _rows(
-    edges: Edges, piece: Ints, column: Ints, row: Ints, cell: Ints
-) -> tuple[Ints, Rows]:
+def _rows(edges: Edges, piece: Ints, column: Ints, row: Ints, cell: Ints) -> tuple[Ints, Rows]:
     """Rows of (edge, cell) in order of `cell`, and the cell of each."""
     ax, ay = edges.ax[piece] - column, edges.ay[piece] - row
     bx, by = edges.bx[piece] - column, edges.by[piece] - row

@@ -68,9 +68,7 @@ class _Cells:
         self.half_lat = half_lat
 
 
-def cut_circles(
-    grid: Grid, window: Window, lon: Floats, lat: Floats, radius_m: Floats
-) -> Rounded:
+def cut_circles(grid: Grid, window: Window, lon: Floats, lat: Floats, radius_m: Floats) -> Rounded:
     """Cut each task's circle in its window's cells."""
     task, column, row = cells_of(window)
     cells = _Cells(grid, column, row)
@@ -112,13 +110,9 @@ def cut_lines(
     return Rounded(task[one], column[one], row[one], inside[one])
 
 
-def _shorter(
-    grid: Grid, pieces: Floats, piece_task: Ints, radius_m: Floats
-) -> tuple[Floats, Ints]:
+def _shorter(grid: Grid, pieces: Floats, piece_task: Ints, radius_m: Floats) -> tuple[Floats, Ints]:
     """Long pieces cut, so that the box of a diagonal one is not mostly empty."""
-    longest = np.maximum(
-        2 / min(grid.per_lon, grid.per_lat), radius_m[piece_task] / _DEGREE_MAX_M
-    )
+    longest = np.maximum(2 / min(grid.per_lon, grid.per_lat), radius_m[piece_task] / _DEGREE_MAX_M)
     length = np.abs(pieces[:, 2:] - pieces[:, :2]).max(axis=1)
     parts = np.maximum(np.ceil(length / longest), 1)
     parts = parts.astype(np.int64)
