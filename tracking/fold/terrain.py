@@ -87,8 +87,8 @@ class Terrain:
                 self.deleted.discard(fence.id)
         at = np.array(zones, np.int64)
         self.hash[at] = hashes(self.number[at])
-        self._find_homes()
         self.index = self._book.index
+        self._find_homes()
 
     def _grow(self, n: int) -> None:
         missing = n - len(self.number)
