@@ -136,6 +136,39 @@ async def test_a_preview_after_any_order_of_arrival_tells_what_live_processing_t
         assert told == await raised(rig, *[d.id for d in drafts], start_us=start_us, end_us=end_us)
 
 
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32), displaced=st.booleans())
+async def test_edits_of_all_kinds_previewed_are_the_edits_saved(
+    database_url: str,
+    seed: int,
+    displaced: bool,  # noqa: FBT001 -- drawn
+) -> None:
+    rng = random.Random(seed)
+    messages = [m for name in ("a", "b", "c") for m in day_of(f"{name}-{seed}", rng)]
+    before, after = fences_of(rng), fences_of(rng)
+    start_us = START_US + rng.choice([1, 3_600, 7_200, 20_000]) * 1_000_000
+    end_us = rng.choice([NOW_US, start_us + 5_400_000_000])
+    # Some are edited, some new, some of what is there stays.
+    edits = [
+        replace(draft_, id=draft_.id if rng.random() < 0.7 else f"new-{i}")
+        for i, draft_ in enumerate(rng.sample(after, 5))
+    ]
+    async with Rig(database_url) as rig:
+        await clear(rig)
+        await rig.save(*before)
+        for batch in shuffled(messages, rng, displaced=displaced):
+            await rig.feed(batch)
+            if rng.random() < 0.2:
+                await rig.repair(checkpoint_every=16)
+        told, _ = await foreseen(rig, *edits, start_us=start_us, end_us=end_us)
+        await rig.save(*[replace(d, effective_from_us=start_us) for d in edits])
+        await rig.repair(checkpoint_every=16)
+        ids = [d.id for d in edits]
+        assert told == await raised(rig, *ids, start_us=start_us, end_us=end_us)
+
+
 async def test_an_edit_previewed_is_the_edit_saved_backdated(database_url: str) -> None:
     async with Rig(database_url) as rig:
         await rig.save(draft("yard", yard(), dwell_s=60.0), draft("other", yard(2_500, 300)))
