@@ -7,6 +7,7 @@ what a websocket client and the database see.
 import json
 import math
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -25,10 +26,14 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from tracking.errors import WaymarkError
+from tracking.fence_import import read_import
+from tracking.store.fence_edits import save_fences
+from waymark.fence import run_for
 from waymark.lifeline import Child, Lifeline
 from waymark.system import System
 
 _SOURCE = Path(__file__).parents[1]
+_SIMULATOR = [sys.executable, "-P", "-m", "firmware_sim"]
 
 # After the fleet's last message was acknowledged by the broker, what is in flight settles within
 # milliseconds; this only bounds a demonstration that is broken.
@@ -79,6 +84,7 @@ class Demo:
         """
         with ExitStack() as cleanup:
             feed = cleanup.enter_context(_FeedWatch(self._system))
+            self._fence_depots()
             lifeline = Lifeline()
             cleanup.callback(lifeline.close)
             fleet = self._fleet(lifeline)
@@ -101,23 +107,42 @@ class Demo:
                 "feed": feed.summary(),
             }
 
+    def _fence_depots(self) -> None:
+        """Make fences of the fleet's depots, so that it has somewhere to arrive."""
+        drawn = subprocess.run(  # noqa: S603 -- our own program
+            [*_SIMULATOR, "depots", *self._fleet_options()],
+            env=_simulator_env(),
+            capture_output=True,
+            check=False,
+        )
+        if drawn.returncode:
+            raise WaymarkError(f"firmware-sim failed: {drawn.stderr.decode()[-500:]}")
+        drafts = read_import(drawn.stdout, name="depots.geojson").drafts
+        run_for(
+            self._system.entrances.database,
+            "default",
+            lambda conn, tenant_id: save_fences(conn, tenant_id, drafts, author="demo"),
+        )
+
+    def _fleet_options(self) -> list[str]:
+        return ["--devices", str(self._devices), "--seed", str(self._seed)]
+
     def _fleet(self, lifeline: Lifeline) -> Child:
         arguments = [
-            "run", "--mqtt", self._system.entrances.mqtt, "--devices", str(self._devices),
-            "--for", str(self._for_s), "--seed", str(self._seed), "--json",
+            "run", "--mqtt", self._system.entrances.mqtt, *self._fleet_options(),
+            "--for", str(self._for_s), "--json",
             # Devices on time, so that what the feed shows as lag is ours.
             "--faults", "mild", "--clock-skew", "0",
         ]  # fmt: skip
         log = self._system.data_dir / "logs" / "firmware-sim.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
-        path = f"{_SOURCE / 'firmware-sim'}:{_SOURCE}"
         return Child(
             lifeline,
             "firmware-sim",
-            [sys.executable, "-P", "-m", "firmware_sim", *arguments],
+            [*_SIMULATOR, *arguments],
             log=log,
-            env={**os.environ, "PYTHONPATH": path},
+            env=_simulator_env(),
             grace_s=int(_SETTLE_S),
         )
 
@@ -155,6 +180,10 @@ class Demo:
             before = totals
             time.sleep(_RETRY_S)
         raise WaymarkError(f"not everything of {published} settled within {_SETTLE_S:.0f} s")
+
+
+def _simulator_env() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{_SOURCE / 'firmware-sim'}:{_SOURCE}"}
 
 
 class _Database:
