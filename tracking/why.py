@@ -64,7 +64,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 def explain(evidence: EventEvidence, rules: Rules) -> Explanation:
-    """Explain an event. Folds up to 20,000 fixes (a second), so not in an event loop."""
+    """Explain an event. Folds up to 20,000 fixes (0.3 s), so not in an event loop."""
     type_ = evidence.event.type
     if type_.startswith("alert."):
         return _alert(evidence)

@@ -1,7 +1,8 @@
 """Which devices were in an area that nobody had drawn when they were."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -94,34 +95,42 @@ async def fixes_inside(
     Raises:
         TooManyFixes: there are more than a million.
     """
+    devices: list[Ints] = []
+    times: list[Ints] = []
+    # Closed when this ends early, so that the transaction ends before the connection goes back.
+    async with aclosing(_read(conn, tenant_id, area, start, end)) as found:
+        async for device_id, time_us in found:
+            devices.append(device_id)
+            times.append(time_us)
+            if sum(map(len, times)) > MAX_INSIDE:
+                raise TooManyFixes(
+                    f"more than {MAX_INSIDE:,} fixes of one day lie inside: ask for a smaller area",
+                    field="shape",
+                )
+    if not times:
+        return InsideFixes(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))
+    device, time = np.concatenate(devices), np.concatenate(times)
+    order = np.lexsort((time, device))
+    device, time = device[order], time[order]
+    return InsideFixes(device, time, await _apart(conn, device, time, seen_us))
+
+
+async def _read(
+    conn: Connection, tenant_id: int, area: Area, start: datetime, end: datetime
+) -> AsyncGenerator[tuple[Ints, Ints], None]:
+    """Device and time of the fixes inside, as they are found."""
     values = area.box._asdict() | {
         "tenant_id": tenant_id,
         "start": start,
         "end": end,
         "cells": Int8s(area.cells),
     }
-    devices: list[Ints] = []
-    times: list[Ints] = []
-    found = 0
     async with conn.transaction(), conn.cursor(name="area", binary=True) as cursor:
         await cursor.execute(_CANDIDATES, values)
         while rows := await cursor.fetchmany(_STEP):
             device_id, time_us, lon, lat = zip(*rows, strict=True)
             inside = await asyncio.to_thread(_inside, area, lon, lat)
-            devices.append(np.array(device_id, np.int64)[inside])
-            times.append(np.array(time_us, np.int64)[inside])
-            found += len(inside)
-            if found > MAX_INSIDE:
-                raise TooManyFixes(
-                    f"more than {MAX_INSIDE:,} fixes of one day lie inside: ask for a smaller area",
-                    field="shape",
-                )
-    if not found:
-        return InsideFixes(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))
-    device, time = np.concatenate(devices), np.concatenate(times)
-    order = np.lexsort((time, device))
-    device, time = device[order], time[order]
-    return InsideFixes(device, time, await _apart(conn, device, time, seen_us))
+            yield np.array(device_id, np.int64)[inside], np.array(time_us, np.int64)[inside]
 
 
 def _inside(area: Area, lon: Iterable[float], lat: Iterable[float]) -> Ints:
