@@ -32,7 +32,8 @@ def fences(state: Whereabouts, step: "Step", rules: "Rules") -> None:  # noqa: A
     around = step.around
     if around is None or step.quality != 0:
         return
-    if state.ok_n and step.fix.time_us - state.ok_us <= CHORD_MAX_US:
+    gap_us = step.fix.time_us - state.ok_us
+    if state.ok_n and gap_us <= CHORD_MAX_US and not step.relocated:
         for crossing in around.crossed(state.ok_lon, state.ok_lat):
             _cross(state, step, crossing)
     _find_homeless(state, step, around)
@@ -54,7 +55,8 @@ def _watch(
 ) -> None:
     """Show the fix to one machine. `here` are the zones of this machine the fix is in."""
     watch = state.presences.get(machine)
-    if watch is None:
+    # One that could be forgotten is as good as none: whether it was depends on other fences.
+    if watch is None or (here and forgotten(watch, step.fix.time_us)):
         # A free fence is measured to before it was ever left.
         watch = state.presences[machine] = Watch(machine=machine, left=max(machine, OUTSIDE))
         if _unseen(state, here[0]):
