@@ -46,9 +46,6 @@ CREATE TABLE fence_version (
     min_lat      double precision NOT NULL,
     max_lon      double precision NOT NULL,
     max_lat      double precision NOT NULL,
-    -- H3 cells that cover it, as big-endian 64-bit numbers: wholly inside, then on the border.
-    cells_inside bytea NOT NULL DEFAULT '',
-    cells_border bytea NOT NULL DEFAULT '',
     PRIMARY KEY (fence_number, version)
 );
 CREATE INDEX fence_version_revision ON fence_version (tenant_id, revision);
