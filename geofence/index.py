@@ -101,11 +101,10 @@ class Index:
         if lon == 180.0:
             lon = -180.0
         zones = self._base.at(lon, lat)
-        if self._dead is not None:
-            zones = [zone for zone in zones if zone not in self._changes]
-        if self._over is not None:
-            zones = sorted(zones + self._over.at(lon, lat))
-        return zones
+        if not self._changes:
+            return zones
+        zones = [zone for zone in zones if zone not in self._changes]
+        return zones if self._over is None else sorted(zones + self._over.at(lon, lat))
 
     def depths_m(self, lon: Floats, lat: Floats, zone: Ints) -> Floats:
         """Of each pair, metres to the zone's border, positive inside: `members` has its sign.

@@ -8,6 +8,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geofence.borders import Borders, Segments
+from geofence.finder import finder_of
 from geofence.geodesy import Floats
 from geofence.metric import metres_per_degree
 from geofence.shapes import Kind, Shape
@@ -28,7 +29,7 @@ class Layer:
     """Zones by slot, their position in ascending order. Never changes, so threads may share it."""
 
     __slots__ = (
-        "_borders", "_geometries", "_inradius_m", "_numbers", "_polygon", "_tiles", "shapes",
+        "_borders", "_find_one", "_geometries", "_inradius_m", "_numbers", "_polygon", "_tiles", "shapes",
         "wraps", "zones",
     )  # fmt: skip
 
@@ -46,7 +47,9 @@ class Layer:
         self._tiles: Tiles = tiles_of(self.shapes, segments)
         self.wraps = self._tiles.wraps
         self._inradius_m: dict[int, float] = {}
-        self._numbers = memoryview(self.zones)  # as Python numbers
+        self._find_one = finder_of(self._tiles)
+        dense = np.array_equal(self.zones, np.arange(len(self.zones)))
+        self._numbers = None if dense else memoryview(self.zones)  # as Python numbers
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -82,15 +85,21 @@ class Layer:
 
     def at(self, lon: float, lat: float) -> list[int]:
         """The zones one point is in, ascending."""
-        slots, open_ = self._tiles.find_one(lon, lat)
-        for slot in open_:
-            if self._contains(np.array([lon]), np.array([lat]), np.array([slot]))[0]:
-                slots.append(slot)
-        if len(slots) > 1:
-            # Slots are in the order of zones.
-            slots = sorted(set(slots)) if self.wraps else sorted(slots)
+        slots, open_ = self._find_one(lon, lat)
+        if open_:
+            slots = self._decided(lon, lat, slots, open_)
+        if self.wraps and len(slots) > 1:
+            slots = sorted(set(slots))
+        # Slots are in the order of zones, and often are the zones.
         numbers = self._numbers
-        return [numbers[slot] for slot in slots]
+        return slots if numbers is None else [numbers[slot] for slot in slots]
+
+    def _decided(
+        self, lon: float, lat: float, slots: list[int], open_: Sequence[int]
+    ) -> list[int]:
+        at = np.array(open_)
+        within = self._contains(np.full(len(at), lon), np.full(len(at), lat), at)
+        return sorted([*slots, *at[within].tolist()])
 
     def may_meet(self, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Bools:
         """Whether there may be a zone in each box between two places."""

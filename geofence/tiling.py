@@ -1,7 +1,7 @@
 """Shapes compiled to tiles, level by level: crowded border cells are cut again."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import shapely
@@ -14,7 +14,7 @@ from geofence.grid import FAN, Grid, Window, root_grid, windows
 from geofence.outlines import Cut, Edges, cut
 from geofence.rounds import Rounded, box_around, cells_of, cut_circles, cut_lines
 from geofence.shapes import Kind, Shape
-from geofence.tiles import CIRCLE, CORRIDOR, EVEN, INSIDE, KIND, KIND_BITS, ODD, Tiles
+from geofence.tiles import CIRCLE, CORRIDOR, EVEN, KIND_BITS, ODD, Tiles
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -33,6 +33,9 @@ _ROWS_MIN, _ROWS_PER_SEGMENT = 50_000, 20
 _ROWS_MANY, _ROWS_PER_SEGMENT_OF_MANY = 2_000_000, 4
 # Segments cut at a time: the columns of one step then fit in the processor's cache.
 _CHUNK = 50_000
+# An entry while it is sorted: its node, whether it is inside, and its slot or border.
+_SLOT_BITS = 32
+_INSIDE_BIT = 1 << 31
 
 
 @dataclass(slots=True)
@@ -43,23 +46,6 @@ class _Items:
     shift: Floats  # degrees, added to the longitudes of the shape
     kind: NDArray[np.int8]  # EVEN for polygons
     box: Floats
-
-
-@dataclass(slots=True)
-class _Entries:
-    """What has been found out: of which nodes, and codes as in `Tiles`; and the rows of some."""
-
-    node: list[Ints] = field(default_factory=list)
-    code: list[Ints] = field(default_factory=list)
-    row_first: list[Ints] = field(default_factory=list)
-    row_count: list[Ints] = field(default_factory=list)
-
-    def add(self, node: Ints, code: Ints, row_first: Ints, row_count: Ints) -> None:
-        """Take over some."""
-        self.node.append(node)
-        self.code.append(code)
-        self.row_first.append(row_first)
-        self.row_count.append(row_count)
 
 
 @dataclass(slots=True)
@@ -90,7 +76,10 @@ class _Tiling:
         self._grid = root_grid(self._items.box)
         self._segments = segments
         self._segment_first = offsets(np.bincount(segments.of, minlength=len(shapes)))
-        self._entries = _Entries()
+        none = np.empty(0, np.int64)
+        # Of borders: node, code, first row, number of rows; of what is inside: node, slot.
+        self._kept = [(none, none, none, none)]
+        self._inside = [(none, none)]
         self._rows = [np.empty((0, 5), np.float32)]
         self._row_end = 0
         self._nodes = (self._grid.columns + 2) * (self._grid.rows + 2)
@@ -248,28 +237,34 @@ class _Tiling:
     def _keep(self, border: _Border, chosen: Bools) -> None:
         at = np.flatnonzero(chosen)
         code = self._items.slot[border.item[at]] << KIND_BITS | border.kind[at]
-        self._entries.add(border.node[at], code, border.row_first[at], border.row_count[at])
+        self._kept.append((border.node[at], code, border.row_first[at], border.row_count[at]))
 
     def _keep_inside(self, node: Ints, item: Ints) -> None:
-        none = np.zeros(len(node), np.int64)
-        self._entries.add(node, self._items.slot[item] << KIND_BITS | INSIDE, none, none)
+        self._inside.append((node, self._items.slot[item]))
 
     def _pack(self) -> Tiles:
-        """Everything in order of nodes, what is inside first."""
-        entries = self._entries
-        node, code = np.concatenate(entries.node), np.concatenate(entries.code)
-        order = np.argsort(node << KIND_BITS | code & KIND)
-        row_count = np.concatenate(entries.row_count)[order]
-        _, row = spread(np.concatenate(entries.row_first)[order], row_count)
+        """Everything in order of nodes, and there what is on the border first."""
+        node, code, row_first, row_count = map(np.concatenate, zip(*self._kept, strict=True))
+        order = np.argsort(node)
+        _, row = spread(row_first[order], row_count[order])
+        inner, slot = map(np.concatenate, zip(*self._inside, strict=True))
+        entries = np.concatenate([node[order], inner]) << _SLOT_BITS
+        entries[: len(node)] |= np.arange(len(node))
+        entries[len(node) :] |= slot | _INSIDE_BIT
+        entries.sort()
+        at = entries & (_INSIDE_BIT - 1)
         block = np.full(self._nodes, -1, np.int32)
         for nodes, blocks in self._blocks:
             block[nodes] = blocks
         return Tiles(
-            self._grid,
-            first=offsets(np.bincount(node, minlength=self._nodes)).astype(np.int32),
+            grid=self._grid,
+            first=offsets(np.bincount(entries >> _SLOT_BITS, minlength=self._nodes)).astype(
+                np.int32
+            ),
             block=block,
-            code=code[order].astype(np.int32),
-            row_first=offsets(row_count).astype(np.int32),
+            entry=np.where(entries & _INSIDE_BIT, at, ~at).astype(np.int32),
+            border=code[order].astype(np.int32),
+            row_first=offsets(row_count[order]).astype(np.int32),
             rows=np.concatenate(self._rows).take(row, axis=0),
             wraps=bool((self._items.box[:, 0] <= -180).any()),
         )
