@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.fleet import Fleet
-from tracking.fencebook import Changes, FenceBook
+from tracking.fencebook import Changes, FenceBook, padded
 from tracking.fold import Fact
 from tracking.fold.columnar import Devices, FixColumns
 from tracking.fold.scene import Scene
@@ -31,8 +31,6 @@ from tracking.times import EARLIEST_US
 
 Ints = NDArray[np.int64]
 
-# About 2 km: a device further from a fence than this has never heard of it.
-_NEAR_DEG = 0.02
 # A worker that starts has the devices near edits as recent as this folded again.
 _EDITED_WITHIN_S = 900.0
 # Zones edited one by one cost every later edit 20 us each.
@@ -110,10 +108,7 @@ class Fences:
         """Queue the devices whose history the new fences may tell differently; how many."""
         tenant_id, changes = switch
         book = self._books[tenant_id]
-        bounds = [
-            (west - _NEAR_DEG, south - _NEAR_DEG, east + _NEAR_DEG, north + _NEAR_DEG)
-            for west, south, east, north in changes.bounds
-        ]
+        bounds = list(map(padded, changes.bounds))
         versions = [fence for number in changes.numbers for fence in book.versions(number)]
         if any(fence.options.normal == "inside" for fence in versions):
             # Whoever is anywhere else is not where it should be.

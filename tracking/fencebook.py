@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import starmap
+from math import cos, radians
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +17,10 @@ Bounds = tuple[float, float, float, float]
 
 _options = msgspec.json.Decoder(FenceOptions)
 _FOR_EVER = 2**63 - 1
+# A line between two fixes counts for 60 s. At 70 m/s that is 4.2 km, a fix may lie 1 km beside its
+# place and 50 m are conceded, so of a line that crosses a fence one end lies within half of that.
+_NEAR_M = 2_700.0
+_METRES_PER_DEGREE = 110_500.0
 
 
 class VersionRow(NamedTuple):
@@ -206,3 +211,14 @@ def _renewed(index: Index, fresh: dict[int, Shape | None]) -> Index:
 @lru_cache(maxsize=4_096)
 def _decoded(options: bytes) -> FenceOptions:
     return _options.decode(options)
+
+
+def padded(box: Bounds) -> Bounds:
+    """The box and the ground from which one step may lead into or through it."""
+    west, south, east, north = box
+    tall = _NEAR_M / _METRES_PER_DEGREE
+    lat = min(max(abs(south), abs(north)) + tall, 90.0)
+    # Towards a pole a step may lead to any longitude.
+    scale = cos(radians(lat))
+    wide = tall / scale if scale > tall / 360.0 else 360.0
+    return west - wide, south - tall, east + wide, north + tall

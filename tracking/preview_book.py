@@ -2,22 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import cos, radians
 
 import msgspec
 
 from geofence.shapes import bounds, to_columns
-from tracking.fencebook import Bounds, FenceBook, FenceRows, VersionRow
+from tracking.fencebook import Bounds, FenceBook, FenceRows, VersionRow, padded
 from tracking.fences import Audience, FenceDraft, machine_number
 from tracking.fold.terrain import Terrain
 from tracking.times import iso
 
 # Numbers that no stored fence has, above all that have one: new fences come last among equals.
 _FRESH = 2**62
-# A line between two fixes counts for 60 s. At 70 m/s that is 4.2 km, a fix may lie 1 km beside its
-# place and 50 m are conceded, so of a line that crosses a fence one end lies within half of that.
-_NEAR_M = 2_700.0
-_METRES_PER_DEGREE = 110_500.0
 _EVERYONE = Audience()
 
 
@@ -77,7 +72,7 @@ def suppose(
         ids=frozenset(plan.numbers),
         numbers=numbers,
         machines=frozenset(map(machine_number, book.fences.values())),
-        bounds=[_padded(bounds(fence.shape)) for fence in own],
+        bounds=[padded(bounds(fence.shape)) for fence in own],
         audiences=None if _EVERYONE in audiences else tuple(audiences),
         edits=any(number < _FRESH for number in numbers),
         layered=any(fence.options.layer is not None for fence in own),
@@ -143,14 +138,3 @@ def _says_the_same(draft: FenceDraft, row: VersionRow, attrs: bytes) -> bool:
         and decode(row.options, type=type(draft.options)) == draft.options
         and decode(attrs) == decode(draft.attrs)
     )
-
-
-def _padded(box: Bounds) -> Bounds:
-    """The box and the ground from which one step may lead into or through it."""
-    west, south, east, north = box
-    tall = _NEAR_M / _METRES_PER_DEGREE
-    lat = min(max(abs(south), abs(north)) + tall, 90.0)
-    # Towards a pole a step may lead to any longitude.
-    scale = cos(radians(lat))
-    wide = tall / scale if scale > tall / 360.0 else 360.0
-    return west - wide, south - tall, east + wide, north + tall

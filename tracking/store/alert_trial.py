@@ -65,6 +65,6 @@ async def try_rule(
             field="to",
         )
     raised = [alert for alert in desk.alerts.values() if alert.state != "suppressed"]
-    silent = Counter(alert.suppressed_reason or "" for alert in desk.alerts.values())
+    silent: Counter[str] = Counter(alert.suppressed_reason or "" for alert in desk.alerts.values())
     del silent[""]
     return Trial(raised[:limit], Counter(a.device for a in raised), silent, events_n)
