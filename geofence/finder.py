@@ -23,7 +23,9 @@ def finder_of(tiles: Tiles) -> Finder:
     lon0, lat0, per_lon, per_lat = map(float, grid[:4])
     columns, rows, width = grid.columns, grid.rows, grid.columns + 2
     firsts, blocks, entries = map(memoryview, (tiles.first, tiles.block, tiles.entry))
-    borders, row_firsts = memoryview(tiles.border), memoryview(tiles.row_first)
+    borders, row_firsts, row_counts = map(
+        memoryview, (tiles.border, tiles.row_first, tiles.row_count)
+    )
     cells = memoryview(tiles.rows.ravel())
 
     def find(lon: float, lat: float) -> tuple[list[int], Sequence[int]]:
@@ -67,7 +69,8 @@ def finder_of(tiles: Tiles) -> Finder:
         """As `Tiles._cast`; None in doubt."""
         low, high = v - DOUBT, v + DOUBT
         odd = False
-        for i in range(5 * row_firsts[border], 5 * row_firsts[border + 1], 5):
+        first = 5 * row_firsts[border]
+        for i in range(first, first + 5 * row_counts[border], 5):
             y0, y1 = cells[i], cells[i + 1]
             # Most rows are above or below: 0.1 us each.
             if y0 < low:

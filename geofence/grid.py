@@ -11,7 +11,7 @@ Ints = NDArray[np.int64]
 
 FAN = 8
 # Cells of the root grid: four bytes each, and a few more for what lies in them.
-_CELLS_PER_SHAPE = 32
+_CELLS_PER_SHAPE = 64
 _CELLS_MIN, _CELLS_MAX = 1 << 11, 1 << 21
 # Cells all shapes together may cover in it: beyond, a coarser root that is cut again is better.
 _COVER_PER_SHAPE = 100

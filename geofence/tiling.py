@@ -18,6 +18,7 @@ from geofence.tiles import CIRCLE, CORRIDOR, EVEN, KIND_BITS, ODD, Tiles
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Small = NDArray[np.int32]
 
 # A cell with more rows than this is cut: below, a cut costs more memory than it saves time.
 _CROWDED = 8
@@ -50,17 +51,21 @@ class _Items:
 
 @dataclass(slots=True)
 class _Border:
-    """Border cells of one level, one per (node, item)."""
+    """Border cells of one level, one per (node, item).
 
-    node: Ints
-    item: Ints
-    column: Ints
-    row: Ints
+    Small numbers: 100,000 fences have some millions of them, and fresh memory is a third of the
+    time a build takes.
+    """
+
+    node: Small
+    item: Small
+    column: Small
+    row: Small
     kind: NDArray[np.int8]
-    row_first: Ints  # among all rows there are
-    row_count: Ints
-    edge_count: Ints
-    edge: Ints
+    row_first: Small  # among all rows there are
+    row_count: Small
+    edge_count: Small
+    edge: Small
 
 
 def tiles_of(shapes: Sequence[Shape], segments: Segments) -> Tiles:
@@ -76,7 +81,7 @@ class _Tiling:
         self._grid = root_grid(self._items.box)
         self._segments = segments
         self._segment_first = offsets(np.bincount(segments.of, minlength=len(shapes)))
-        none = np.empty(0, np.int64)
+        none = np.empty(0, np.int32)
         # Of borders: node, code, first row, number of rows; of what is inside: node, slot.
         self._kept = [(none, none, none, none)]
         self._inside = [(none, none)]
@@ -147,7 +152,8 @@ class _Tiling:
             group = np.cumsum(border.edge_count[chosen] + FAN) // _CHUNK
             for part in np.split(chosen, np.flatnonzero(np.diff(group)) + 1):
                 side = np.full(len(part), FAN)
-                mine = Window(border.column[part] * FAN, border.row[part] * FAN, side, side)
+                west, south = FAN * border.column[part].astype(int), FAN * border.row[part].astype(int)
+                mine = Window(west, south, side, side)
                 base = block[part] - mine.row * FAN - mine.column
 
                 def node(task: Ints, column: Ints, row: Ints, base: Ints = base) -> Ints:
@@ -185,7 +191,7 @@ class _Tiling:
         row_first = self._row_end + offsets(done.row_count)
         self._rows.append(done.rows)
         self._row_end = int(row_first[-1])
-        return _Border(
+        return _border(
             node(task, column, row), item[task], column, row, kind,
             row_first[:-1], done.row_count, done.edge_count, done.edge,
         )  # fmt: skip
@@ -197,10 +203,10 @@ class _Tiling:
         self._keep_inside(at[done.inside], item[done.inside])
         on = ~done.inside
         none = np.zeros(int(on.sum()), np.int64)
-        return _Border(
-            at[on], item[on], done.column[on], done.row[on], np.full(len(none), kind, np.int8),
-            none, none, none, none[:0],
-        )  # fmt: skip
+        kinds = np.full(len(none), kind, np.int8)
+        return _border(
+            at[on], item[on], done.column[on], done.row[on], kinds, none, none, none, none[:0]
+        )
 
     def _cut_round(self, grid: Grid, kind: int, item: Ints, window: Window) -> Rounded:
         slot, shift = self._items.slot[item], self._items.shift[item]
@@ -236,21 +242,21 @@ class _Tiling:
 
     def _keep(self, border: _Border, chosen: Bools) -> None:
         at = np.flatnonzero(chosen)
-        code = self._items.slot[border.item[at]] << KIND_BITS | border.kind[at]
+        code = (self._items.slot[border.item[at]] << KIND_BITS | border.kind[at]).astype(np.int32)
         self._kept.append((border.node[at], code, border.row_first[at], border.row_count[at]))
 
     def _keep_inside(self, node: Ints, item: Ints) -> None:
-        self._inside.append((node, self._items.slot[item]))
+        self._inside.append((node.astype(np.int32), self._items.slot[item].astype(np.int32)))
 
     def _pack(self) -> Tiles:
         """Everything in order of nodes, and there what is on the border first."""
         node, code, row_first, row_count = map(np.concatenate, zip(*self._kept, strict=True))
         order = np.argsort(node)
-        _, row = spread(row_first[order], row_count[order])
         inner, slot = map(np.concatenate, zip(*self._inside, strict=True))
-        entries = np.concatenate([node[order], inner]) << _SLOT_BITS
+        entries = np.concatenate([node[order], inner], dtype=np.int64) << _SLOT_BITS
         entries[: len(node)] |= np.arange(len(node))
-        entries[len(node) :] |= slot | _INSIDE_BIT
+        entries[len(node) :] |= slot
+        entries[len(node) :] |= _INSIDE_BIT
         entries.sort()
         at = entries & (_INSIDE_BIT - 1)
         block = np.full(self._nodes, -1, np.int32)
@@ -263,9 +269,11 @@ class _Tiling:
             ),
             block=block,
             entry=np.where(entries & _INSIDE_BIT, at, ~at).astype(np.int32),
-            border=code[order].astype(np.int32),
-            row_first=offsets(row_count[order]).astype(np.int32),
-            rows=np.concatenate(self._rows).take(row, axis=0),
+            border=code[order],
+            # Rows stay in the order of shapes: to sort them too took a third of a build.
+            row_first=row_first[order],
+            row_count=row_count[order],
+            rows=np.concatenate(self._rows),
             wraps=bool((self._items.box[:, 0] <= -180).any()),
         )
 
@@ -281,9 +289,21 @@ def _places(flat: Ints, first: Ints, window: Window) -> tuple[Ints, Ints, Ints]:
     return task, window.column[task] + column, window.row[task] + row
 
 
+def _border(
+    node: Ints,
+    item: Ints,
+    column: Ints,
+    row: Ints,
+    kind: NDArray[np.int8],
+    *rest: Ints,
+) -> _Border:
+    small = [one.astype(np.int32) for one in (node, item, column, row)]
+    return _Border(*small, kind, *(one.astype(np.int32) for one in rest))
+
+
 def _joined(borders: list[_Border]) -> _Border:
     if not borders:
-        none, kinds = np.empty(0, np.int64), np.empty(0, np.int8)
+        none, kinds = np.empty(0, np.int32), np.empty(0, np.int8)
         return _Border(none, none, none, none, kinds, none, none, none, none)
     names = _Border.__slots__
     return _Border(*(np.concatenate([getattr(one, name) for one in borders]) for name in names))

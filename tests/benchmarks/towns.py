@@ -65,7 +65,7 @@ def real_towns() -> Iterator[Town]:
         fences = _fences(counties)
         # Places are drawn on the mainland.
         west, _, _, north = shapely.bounds(fences).T
-        yield Town("counties", fences, _around(fences[(west > -125) & (north < 50)]), 2.0)
+        yield Town("counties", fences, _around(fences[(west > -125) & (west < -60) & (north < 50)]), 2.0)
 
 
 def _fences(path: Path) -> Objects:
