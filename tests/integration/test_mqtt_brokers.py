@@ -97,9 +97,10 @@ class RabbitMQ(Broker):
 
     def close(self) -> None:
         super().close()
-        subprocess.run(
-            ["epmd", "-port", str(self._epmd_port), "-kill"], check=False, capture_output=True
-        )
+        if shutil.which("epmd"):
+            subprocess.run(
+                ["epmd", "-port", str(self._epmd_port), "-kill"], check=False, capture_output=True
+            )
 
 
 @pytest.fixture(
