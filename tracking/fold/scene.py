@@ -5,8 +5,6 @@ devices for which they differ somewhere in the batch need more, and for those it
 """
 
 from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +61,10 @@ class Scene:
             [ATTENTION if terrain is None else terrain.newest_home_us for terrain in terrains]
         )
         self._fenced = np.array([terrain is not None for terrain in terrains])
-        self._zones: dict[int, list[int]] = {}
+        # The zones of all rows, and where those of each lie among them: the fold asks for few.
+        self._zones: list[int] = []
+        self._zones_first = np.zeros(n, np.int64)
+        self._zones_end = np.zeros(n, np.int64)
         self._crossings: dict[int, Sequence[Crossing]] = {}
         self._depths: dict[int, dict[int, float]] = {}
         ids = {id(terrain): terrain for terrain in terrains if terrain is not None}
@@ -93,7 +94,7 @@ class Scene:
         terrain = self._terrains[device]
         if terrain is None:
             return None
-        here = sorted(map(terrain.zone, self._zones.get(row, ())), key=lambda zone: zone.number)
+        here = sorted(map(terrain.zone, self._here(row)), key=lambda zone: zone.number)
         return Surroundings(
             terrain,
             fix,
@@ -165,8 +166,12 @@ class Scene:
         kept = np.flatnonzero(terrain.applying(members.zone, fixes.time_us[at], who))
         at, zones = at[kept], members.zone[kept]
         np.add.at(self.key, at, terrain.hash[zones])
-        for row, pairs in groupby(zip(at.tolist(), zones.tolist(), strict=True), itemgetter(0)):
-            self._zones[row] = [zone for _, zone in pairs]
+        self._zones_first[rows] = len(self._zones) + np.searchsorted(at, rows)
+        self._zones_end[rows] = len(self._zones) + np.searchsorted(at, rows, "right")
+        self._zones += zones.tolist()
+
+    def _here(self, row: int) -> list[int]:
+        return self._zones[self._zones_first[row] : self._zones_end[row]]
 
     def _look_closer(
         self,
@@ -204,7 +209,7 @@ class Scene:
         asked: set[tuple[int, int]] = set()
         before: list[int] = []
         for i, row in enumerate(rows):
-            here = self._zones.get(row, [])
+            here = self._here(row)
             asked.update([(row, zone) for zone in here], [(row, zone) for zone in before])
             # Where a device is in a batch is at most two fixes old; what it remembered before
             # matters to its first fixes. The rest is asked for one by one.
