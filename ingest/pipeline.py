@@ -89,6 +89,7 @@ class _Work:
     tenant_id: Ints
     states: StateArray
     presences: list[bytes | None]
+    presences_before: list[bytes | None]
     rebuild: Ints  # devices whose stored state this code cannot read
     counts: Counts
     plan: Plan
@@ -178,7 +179,10 @@ class Pipeline:
             device_id=work.device_id,
             version=self._fleet.version[work.batch.slots],
             states=work.states,
-            presences=work.presences,
+            presences=[
+                None if now is before else now or b""
+                for now, before in zip(work.presences, work.presences_before, strict=True)
+            ],
             counts=work.counts,
             heard_us=work.batch.heard_us,
             moved=moved,
@@ -230,13 +234,15 @@ class Pipeline:
             (counts.late, plan.late),
         ):
             np.add.at(column, sifted.slot[rows], 1)
+        presences = [fleet.presences[slot] for slot in batch.slots.tolist()]
         return _Work(
             batch=batch,
             sifted=sifted,
             device_id=device_id,
             tenant_id=fleet.tenant_id[batch.slots],
             states=states,
-            presences=[fleet.presences[slot] for slot in batch.slots.tolist()],
+            presences=list(presences),
+            presences_before=presences,
             rebuild=np.flatnonzero(np.isin(batch.slots, unreadable)),
             counts=counts,
             plan=plan,

@@ -40,7 +40,8 @@ SELECT device_id, version, fold, presences FROM locked WHERE version <> cached
 
 _UPDATE = """
 UPDATE device_state s SET
-    version = s.version + 1, fold = u.fold, presences = u.presences, motion = u.motion,
+    version = s.version + 1, fold = u.fold, motion = u.motion,
+    presences = CASE WHEN u.presences IS NULL THEN s.presences ELSE NULLIF(u.presences, '') END,
     odometer_m = u.odometer_m,
     missing_seq = u.missing_seq, heard_at = GREATEST(s.heard_at, u.heard_at), silent_since = NULL,
     received = s.received + u.received, stored = s.stored + u.stored,
@@ -52,7 +53,8 @@ WHERE s.device_id = u.device_id AND s.version = u.version
 
 _MOVE = """
 UPDATE device_state s SET
-    version = s.version + 1, fold = u.fold, presences = u.presences, motion = u.motion,
+    version = s.version + 1, fold = u.fold, motion = u.motion,
+    presences = CASE WHEN u.presences IS NULL THEN s.presences ELSE NULLIF(u.presences, '') END,
     odometer_m = u.odometer_m,
     missing_seq = u.missing_seq, heard_at = GREATEST(s.heard_at, u.heard_at), silent_since = NULL,
     received = s.received + u.received, stored = s.stored + u.stored,
@@ -120,6 +122,7 @@ async def save_states(
 ) -> bool:
     """Write states that were derived from the given versions, raise those, count the ledger.
 
+    Of `presences` None means as before, and an empty string none: most stay as they are.
     `latest` are the new places of the devices `moved`, as indexes into the other columns.
 
     False when another writer moved one of them meanwhile: then the transaction must be undone.
