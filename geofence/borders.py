@@ -6,12 +6,14 @@ about as much as a square.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from geofence.columns import offsets, spread, starts_of
+from geofence.discs import Discs, discs_of
 from geofence.geodesy import Floats
 from geofence.metric import distances_m, metres_per_degree
 from geofence.shapes import Kind, Shape
@@ -44,6 +46,15 @@ class Segments:
         joined = np.flatnonzero(line[1:] == line[:-1])
         self.xy = np.concatenate([xy[joined], xy[joined + 1]], axis=1)
         self.of: Ints = owners[order][line[joined]]
+
+
+class _Places(NamedTuple):
+    """Places, and the metres of a degree of longitude and of latitude there."""
+
+    x: Floats
+    y: Floats
+    kx: Floats
+    ky: Floats
 
 
 class Borders:
@@ -104,6 +115,12 @@ class Borders:
         result: Floats = self._radius_m[slot] - away_m
         return result
 
+    def discs(self) -> Discs:
+        """The circles, for single points."""
+        if not self._has_circles:
+            return lambda _lon, _lat, slots: ([], slots)
+        return discs_of(self._middle, np.where(self._circle, self._radius_m, np.nan))
+
     def _distances_m(self, lon: Floats, lat: Floats, slot: Ints, reach_m: Floats) -> Floats:
         """To the nearest segment of each pair's shape, at most `reach_m`."""
         kx, ky = metres_per_degree(lat)
@@ -112,7 +129,8 @@ class Borders:
         first = self._run_first[slot]
         pair, run = spread(first, self._run_first[slot + 1] - first)
         if len(pair) > len(slot):
-            pair, run = self._near(pair, run, px, lat, kx, ky, best)
+            near = self._near(_Places(px, lat, kx, ky), pair, run, best)
+            pair, run = pair[near], run[near]
         first = self._segment_first[run]
         of, segment = spread(first, self._segment_first[run + 1] - first)
         if len(of):
@@ -124,11 +142,10 @@ class Borders:
         result: Floats = np.sqrt(best)
         return result
 
-    def _near(
-        self, pair: Ints, run: Ints, px: Floats, py: Floats, kx: Floats, ky: Floats, best: Floats
-    ) -> tuple[Ints, Ints]:
-        """Only the runs whose box may hold the nearest segment of its pair."""
-        x, y, mx, my, box = px[pair], py[pair], kx[pair], ky[pair], self._boxes[run]
+    def _near(self, places: _Places, pair: Ints, run: Ints, best: Floats) -> NDArray[np.bool_]:
+        """Which runs' boxes may hold the nearest segment of their pair."""
+        x, y, mx, my = (column[pair] for column in places)
+        box = self._boxes[run]
         dx = np.maximum(np.maximum(box[:, 0] - x, x - box[:, 2]), 0.0) * mx
         dy = np.maximum(np.maximum(box[:, 1] - y, y - box[:, 3]), 0.0) * my
         corner = self._xy[self._segment_first[run]]
@@ -137,8 +154,8 @@ class Borders:
         limit = best.copy()
         limit[pair[starts]] = np.minimum.reduceat(cx * cx + cy * cy, starts)
         # A hair more than the nearest corner: its own run must survive rounding.
-        near = dx * dx + dy * dy <= np.minimum(limit, best)[pair] * (1 + 1e-9)
-        return pair[near], run[near]
+        near: NDArray[np.bool_] = dx * dx + dy * dy <= np.minimum(limit, best)[pair] * (1 + 1e-9)
+        return near
 
 
 def _to_segments_2(px: Floats, py: Floats, kx: Floats, ky: Floats, xy: Floats) -> Floats:

@@ -96,17 +96,15 @@ def _deepest(chords: Chords, chord: Ints, zone: Ints, depths_m: Depths) -> tuple
     depth = depths_m(*chords.at(chord[pair], at), zone[pair])
     _raise_best(best_m, best_at, pair, depth, at)
     inner = np.flatnonzero(pair[1:] == pair[:-1])
-    pair, low, high, depth0, depth1 = (
-        pair[inner], at[inner], at[inner + 1], depth[inner], depth[inner + 1],
-    )  # fmt: skip
+    pair = pair[inner]
+    low, high, depth0, depth1 = at[inner], at[inner + 1], depth[inner], depth[inner + 1]
     while len(pair):
         bound = (depth0 + depth1 + (high - low) * length_m[pair]) / 2
         # What cannot be deep enough need not be known well.
         floor = np.maximum(best_m[pair], DEPTH_MIN_M - _PRECISION_M)
         open_ = np.flatnonzero(bound > floor + _PRECISION_M)
-        pair, low, high, depth0, depth1 = (
-            column[open_] for column in (pair, low, high, depth0, depth1)
-        )
+        pair = pair[open_]
+        low, high, depth0, depth1 = (column[open_] for column in (low, high, depth0, depth1))
         if not len(pair):
             break
         middle = (low + high) / 2
@@ -116,9 +114,8 @@ def _deepest(chords: Chords, chord: Ints, zone: Ints, depths_m: Depths) -> tuple
         low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
         depth0, depth1 = np.concatenate([depth0, depth]), np.concatenate([depth, depth1])
         order = np.argsort(pair, kind="stable")
-        pair, low, high, depth0, depth1 = (
-            column[order] for column in (pair, low, high, depth0, depth1)
-        )
+        pair = pair[order]
+        low, high, depth0, depth1 = (column[order] for column in (low, high, depth0, depth1))
     return best_m, best_at
 
 

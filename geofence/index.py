@@ -171,9 +171,13 @@ class Index:
             zones.append(layer.zones[slot])
         if not ways:
             return np.empty(0, np.int64)
-        keys = np.concatenate(ways) << ZONE_BITS | np.concatenate(zones)
-        ends = np.concatenate([self._keys(lon0, lat0), self._keys(lon1, lat1)])
-        result: Ints = np.unique(keys[~np.isin(keys, ends)] >> ZONE_BITS)
+        way, zone = np.concatenate(ways), np.concatenate(zones)
+        for lon, lat in ((lon0, lat0), (lon1, lat1)):
+            # Most have an end inside, and most of those their first.
+            of, at = np.unique(way, return_inverse=True)
+            outside = ~np.isin(at << ZONE_BITS | zone, self._keys(lon[of], lat[of]))
+            way, zone = way[outside], zone[outside]
+        result: Ints = np.unique(way)
         return result
 
     def inradius_m(self, zone: int) -> float:

@@ -29,8 +29,8 @@ class Layer:
     """Zones by slot, their position in ascending order. Never changes, so threads may share it."""
 
     __slots__ = (
-        "_borders", "_find_one", "_geometries", "_inradius_m", "_numbers", "_polygon", "_tiles", "shapes",
-        "wraps", "zones",
+        "_borders", "_find_one", "_geometries", "_inradius_m", "_numbers", "_polygon", "_sift",
+        "_tiles", "shapes", "wraps", "zones",
     )  # fmt: skip
 
     def __init__(self, shapes: Mapping[int, Shape]) -> None:
@@ -48,8 +48,9 @@ class Layer:
         self.wraps = self._tiles.wraps
         self._inradius_m: dict[int, float] = {}
         self._find_one = finder_of(self._tiles)
+        self._sift = self._borders.discs()
         dense = np.array_equal(self.zones, np.arange(len(self.zones)))
-        self._numbers = None if dense else memoryview(self.zones)  # as Python numbers
+        self._numbers = None if dense else self.zones.data  # as Python numbers
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -94,12 +95,14 @@ class Layer:
         numbers = self._numbers
         return slots if numbers is None else [numbers[slot] for slot in slots]
 
-    def _decided(
-        self, lon: float, lat: float, slots: list[int], open_: Sequence[int]
-    ) -> list[int]:
+    def _decided(self, lon: float, lat: float, slots: list[int], open_: Sequence[int]) -> list[int]:
+        within, open_ = self._sift(lon, lat, open_)
+        slots = sorted([*slots, *within])
+        if not open_:
+            return slots
         at = np.array(open_)
-        within = self._contains(np.full(len(at), lon), np.full(len(at), lat), at)
-        return sorted([*slots, *at[within].tolist()])
+        decided = self._contains(np.full(len(at), lon), np.full(len(at), lat), at)
+        return sorted([*slots, *at[decided].tolist()])
 
     def may_meet(self, lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Bools:
         """Whether there may be a zone in each box between two places."""

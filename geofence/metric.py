@@ -1,5 +1,7 @@
 """Metres: the local plane at a fix, and distances over ground to a circle's centre."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ SEMI_MINOR_M = SEMI_MAJOR_M * (1 - FLATTENING)
 _ECCENTRICITY_2 = FLATTENING * (2 - FLATTENING)
 
 # Up to here the series from chord to arc is right to 0.05 mm whatever the direction.
-_SERIES_MAX_M = 20_000.0
+SERIES_MAX_M = 20_000.0
 # Vincenty's iteration gains a factor of 300 each time. A fixed number, so that the answer for a
 # pair does not depend on the pairs beside it.
 _VINCENTY_ROUNDS = 8
@@ -39,13 +41,21 @@ def gaussian_radius_m(lat: Floats) -> Floats:
     return result
 
 
+_Metres = TypeVar("_Metres", float, Floats)
+
+
+def chord_to_arc(chord: _Metres, radius: _Metres) -> _Metres:
+    """The arc over a chord up to `SERIES_MAX_M` of a sphere."""
+    ratio_2 = (chord / radius) * (chord / radius)
+    return chord * (1.0 + ratio_2 * (1 / 24 + ratio_2 * (3 / 640)))
+
+
 def distances_m(lon0: Floats, lat0: Floats, lon1: Floats, lat1: Floats) -> Floats:
     """Over ground, the shortest way on the ellipsoid; within 0.1 mm for less than 19,000 km."""
     chord = chords_m(*ecef(lon0, lat0), *ecef(lon1, lat1))
     radius = gaussian_radius_m(lat0)
-    ratio_2 = (chord / radius) ** 2
-    arc = chord * (1.0 + ratio_2 * (1 / 24 + ratio_2 * (3 / 640)))
-    far = np.flatnonzero(chord > _SERIES_MAX_M)
+    arc = chord_to_arc(chord, radius)
+    far = np.flatnonzero(chord > SERIES_MAX_M)
     if len(far):
         arc[far] = _vincenty_m(lon0[far], lat0[far], lon1[far], lat1[far])
     return arc

@@ -196,7 +196,7 @@ def _first_beyond(value: Floats, beyond: float) -> Ints:
     return result
 
 
-def _crossing_x(edges: Edges, piece: Ints, y: Floats) -> Floats:
+def _crossing_x(edges: Edges, piece: Ints, y: NDArray[np.floating]) -> Floats:
     ax, ay = edges.ax[piece], edges.ay[piece]
     bx, by = edges.bx[piece], edges.by[piece]
     x = ax + (y - ay) * ((bx - ax) / np.where(by == ay, 1.0, by - ay))
@@ -204,7 +204,7 @@ def _crossing_x(edges: Edges, piece: Ints, y: Floats) -> Floats:
     return result
 
 
-def _crossing_y(edges: Edges, piece: Ints, x: Floats) -> Floats:
+def _crossing_y(edges: Edges, piece: Ints, x: NDArray[np.floating]) -> Floats:
     ax, ay = edges.ax[piece], edges.ay[piece]
     bx, by = edges.bx[piece], edges.by[piece]
     y = ay + (x - ax) * ((by - ay) / (bx - ax))

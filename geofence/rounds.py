@@ -56,8 +56,8 @@ class _Cells:
     """Middles of cells, and a bound of how far their corners are from them."""
 
     def __init__(self, grid: Grid, column: Ints, row: Ints) -> None:
-        self.lon = grid.lon0 + (column + 0.5) / grid.per_lon
-        self.lat = grid.lat0 + (row + 0.5) / grid.per_lat
+        self.lon = grid.lon0 + (column.astype(np.float64) + 0.5) / grid.per_lon
+        self.lat = grid.lat0 + (row.astype(np.float64) + 0.5) / grid.per_lat
         half_lon, half_lat = 0.51 / grid.per_lon, 0.51 / grid.per_lat
         near = np.radians(np.maximum(np.abs(self.lat) - half_lat, 0.0))
         east_m = half_lon * (_DEGREE_MAX_M * np.cos(near) + 1.0)

@@ -1,6 +1,6 @@
 """Shapes compiled to tiles, level by level: crowded border cells are cut again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,9 @@ from geofence.tiles import CIRCLE, CORRIDOR, EVEN, KIND_BITS, ODD, Tiles
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Small = NDArray[np.int32]
+Whole = NDArray[np.signedinteger]
+# From (task, column, row) to nodes.
+Node = Callable[[Ints, Ints, Ints], Ints]
 
 # A cell with more rows than this is cut: below, a cut costs more memory than it saves time.
 _CROWDED = 8
@@ -88,7 +91,7 @@ class _Tiling:
         self._rows = [np.empty((0, 5), np.float32)]
         self._row_end = 0
         self._nodes = (self._grid.columns + 2) * (self._grid.rows + 2)
-        self._blocks: list[tuple[Ints, Ints]] = []
+        self._blocks: list[tuple[Whole, Ints]] = []
         n = len(segments.of)
         most = max(_ROWS_MANY, _ROWS_PER_SEGMENT_OF_MANY * n)
         self._rows_left = min(max(_ROWS_MIN, _ROWS_PER_SEGMENT * n), most)
@@ -152,7 +155,10 @@ class _Tiling:
             group = np.cumsum(border.edge_count[chosen] + FAN) // _CHUNK
             for part in np.split(chosen, np.flatnonzero(np.diff(group)) + 1):
                 side = np.full(len(part), FAN)
-                west, south = FAN * border.column[part].astype(int), FAN * border.row[part].astype(int)
+                west, south = (
+                    FAN * border.column[part].astype(int),
+                    FAN * border.row[part].astype(int),
+                )
                 mine = Window(west, south, side, side)
                 base = block[part] - mine.row * FAN - mine.column
 
@@ -168,11 +174,11 @@ class _Tiling:
                 else:
                     yield self._rounded(grid, kind, item, mine, node)
 
-    def _segments_of(self, item: Ints) -> tuple[Ints, Ints]:
+    def _segments_of(self, item: Whole) -> tuple[Ints, Ints]:
         first = self._segment_first[self._items.slot[item]]
         return first, self._segment_first[self._items.slot[item] + 1] - first
 
-    def _edges(self, grid: Grid, item: Ints, owner: Ints, edge: Ints) -> Edges:
+    def _edges(self, grid: Grid, item: Whole, owner: Ints, edge: Whole) -> Edges:
         xy = self._segments.xy[edge]
         west = grid.lon0 - self._items.shift[item][owner]
         ax, bx = (xy[:, 0] - west) * grid.per_lon, (xy[:, 2] - west) * grid.per_lon
@@ -181,7 +187,7 @@ class _Tiling:
         real = np.flatnonzero((ax != bx) | (ay != by))
         return Edges(ax[real], ay[real], bx[real], by[real], owner[real], edge[real])
 
-    def _outlined(self, done: Cut, item: Ints, window: Window, node: "_Node") -> _Border:
+    def _outlined(self, done: Cut, item: Whole, window: Window, node: Node) -> _Border:
         """Keep what is inside; what is on the border is for the caller."""
         first = offsets(window.sizes())
         task, column, row = _places(done.inside, first, window)
@@ -196,7 +202,7 @@ class _Tiling:
             row_first[:-1], done.row_count, done.edge_count, done.edge,
         )  # fmt: skip
 
-    def _rounded(self, grid: Grid, kind: int, item: Ints, window: Window, node: "_Node") -> _Border:
+    def _rounded(self, grid: Grid, kind: int, item: Whole, window: Window, node: Node) -> _Border:
         done = self._cut_round(grid, kind, item, window)
         at = node(done.task, done.column, done.row)
         item = item[done.task]
@@ -208,7 +214,7 @@ class _Tiling:
             at[on], item[on], done.column[on], done.row[on], kinds, none, none, none, none[:0]
         )
 
-    def _cut_round(self, grid: Grid, kind: int, item: Ints, window: Window) -> Rounded:
+    def _cut_round(self, grid: Grid, kind: int, item: Whole, window: Window) -> Rounded:
         slot, shift = self._items.slot[item], self._items.shift[item]
         if kind == CIRCLE:
             lon, lat = self._points[slot].T
@@ -245,7 +251,7 @@ class _Tiling:
         code = (self._items.slot[border.item[at]] << KIND_BITS | border.kind[at]).astype(np.int32)
         self._kept.append((border.node[at], code, border.row_first[at], border.row_count[at]))
 
-    def _keep_inside(self, node: Ints, item: Ints) -> None:
+    def _keep_inside(self, node: Ints, item: Whole) -> None:
         self._inside.append((node.astype(np.int32), self._items.slot[item].astype(np.int32)))
 
     def _pack(self) -> Tiles:
@@ -278,10 +284,6 @@ class _Tiling:
         )
 
 
-# From (task, column, row) to nodes.
-_Node = object
-
-
 def _places(flat: Ints, first: Ints, window: Window) -> tuple[Ints, Ints, Ints]:
     """The task, column and row of flat cells."""
     task = np.searchsorted(first, flat, "right") - 1
@@ -289,16 +291,24 @@ def _places(flat: Ints, first: Ints, window: Window) -> tuple[Ints, Ints, Ints]:
     return task, window.column[task] + column, window.row[task] + row
 
 
-def _border(
-    node: Ints,
-    item: Ints,
-    column: Ints,
-    row: Ints,
+def _border(  # noqa: PLR0917 -- the columns of one table
+    node: Whole,
+    item: Whole,
+    column: Whole,
+    row: Whole,
     kind: NDArray[np.int8],
-    *rest: Ints,
+    row_first: Whole,
+    row_count: Whole,
+    edge_count: Whole,
+    edge: Whole,
 ) -> _Border:
-    small = [one.astype(np.int32) for one in (node, item, column, row)]
-    return _Border(*small, kind, *(one.astype(np.int32) for one in rest))
+    def small(values: Whole) -> Small:
+        return values.astype(np.int32)
+
+    return _Border(
+        small(node), small(item), small(column), small(row), kind,
+        small(row_first), small(row_count), small(edge_count), small(edge),
+    )  # fmt: skip
 
 
 def _joined(borders: list[_Border]) -> _Border:

@@ -17,7 +17,9 @@ from rich.console import Console
 from tests.benchmarks.processes import ROOT
 
 # In order of what they need: pure ones first, the whole system last.
-NAMES = ("decode", "fold", "client", "pipeline", "preview", "ingest", "fences", "latency")
+NAMES = (
+    "decode", "fold", "membership", "client", "pipeline", "preview", "ingest", "fences", "latency",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -28,16 +28,15 @@ _CORNERS = (8, 32)
 
 @dataclass(frozen=True, slots=True)
 class Town:
-    """Fences, and where places are drawn from; `wanted` is the goal over a bulk STRtree."""
+    """Fences, and places: `draw(n)` gives lon, lat in rows, always the same.
+
+    `wanted` is the goal over a bulk STRtree.
+    """
 
     name: str
     fences: Objects
     draw: Callable[[int], Floats]
     wanted: float
-
-    def places(self, n: int) -> Floats:
-        """lon, lat in rows; always the same."""
-        return self.draw(n)
 
 
 def made_towns() -> Iterator[Town]:
@@ -65,7 +64,9 @@ def real_towns() -> Iterator[Town]:
         fences = _fences(counties)
         # Places are drawn on the mainland.
         west, _, _, north = shapely.bounds(fences).T
-        yield Town("counties", fences, _around(fences[(west > -125) & (west < -60) & (north < 50)]), 2.0)
+        yield Town(
+            "counties", fences, _around(fences[(west > -125) & (west < -60) & (north < 50)]), 2.0
+        )
 
 
 def _fences(path: Path) -> Objects:
@@ -85,7 +86,7 @@ def _outlines(n: int, radius_m: tuple[float, float], side_deg: float) -> Objects
     of = np.repeat(np.arange(n), corners)
     step = np.arange(len(of)) - np.repeat(np.cumsum(corners) - corners, corners)
     angle = (step + 0.6 * rng.random(len(of))) / corners[of] * 2 * np.pi
-    radius_deg = np.exp(rng.uniform(*np.log(radius_m), n)) / _M_PER_DEGREE
+    radius_deg = np.exp(rng.uniform(np.log(radius_m[0]), np.log(radius_m[1]), n)) / _M_PER_DEGREE
     radius_deg = radius_deg[of] * rng.uniform(0.6, 1, len(of))
     centre = np.array([_LON, _LAT]) + rng.random((n, 2)) * side_deg
     x = centre[of, 0] + radius_deg * np.cos(angle) / np.cos(np.radians(_LAT))

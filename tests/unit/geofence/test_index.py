@@ -50,9 +50,13 @@ def _polygons(draw: st.DrawFn, frame: tuple[float, float, float, float]) -> Base
     whole = shapely.MultiPolygon(parts)
     if not parts or not whole.is_valid:
         whole = shapely.MultiPolygon([shapely.box(lon, lat, lon + dx, lat + dy)])
-    west = whole.bounds[0]
-    turns = math.floor((west + 180.0) / 360.0)
-    return shapely.transform(whole, lambda xy: xy - [360.0 * turns, 0.0])
+    return _unwrapped(whole)
+
+
+def _unwrapped(geometry: BaseGeometry) -> BaseGeometry:
+    """The same place with its westernmost longitude in [-180, 180)."""
+    turns = math.floor((geometry.bounds[0] + 180.0) / 360.0)
+    return shapely.transform(geometry, lambda xy: xy - [360.0 * turns, 0.0])
 
 
 @st.composite
@@ -67,8 +71,7 @@ def _scenes(draw: st.DrawFn) -> tuple[dict[int, Shape], Floats]:
         )
     )  # fmt: skip
     zones = {
-        number: Shape(Kind.POLYGON, one)
-        for number, one in zip(numbers, geometries, strict=True)
+        number: Shape(Kind.POLYGON, one) for number, one in zip(numbers, geometries, strict=True)
     }
     lon, lat, dx, dy = frame
     places = [
@@ -159,10 +162,8 @@ def _stars(n: int, seed: int, radius_deg: tuple[float, float], corners: int) -> 
     rng = np.random.default_rng(seed)
     angle = np.sort(rng.random((n, corners)), axis=1) * 2 * np.pi
     radius = rng.uniform(*radius_deg, (n, 1)) * rng.uniform(0.3, 1, (n, corners))
-    xy = rng.random((n, 1, 2)) + np.stack(
-        [radius * np.cos(angle), radius * np.sin(angle)], axis=2
-    )
-    return [one for one in shapely.make_valid(shapely.polygons(xy)) if one.area > 0]
+    xy = rng.random((n, 1, 2)) + np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2)
+    return [one for one in np.asarray(shapely.make_valid(shapely.polygons(xy))) if one.area > 0]
 
 
 @pytest.mark.parametrize(
@@ -183,15 +184,11 @@ def test_many_zones_give_what_a_bulk_query_gives(
     vertices = rng.permutation(shapely.get_coordinates(geometries))[:2_000]
     places = np.concatenate([rng.random((20_000, 2)) * 1.2 - 0.1, vertices])
     shapely.prepare(geometries)
-    point, zone = shapely.STRtree(geometries).query(
-        shapely.points(places), predicate="intersects"
-    )
+    point, zone = shapely.STRtree(geometries).query(shapely.points(places), predicate="intersects")
     wanted = sorted(zip(point.tolist(), zone.tolist(), strict=True))
     index = Index.build(zones)
     assert _pairs(index, places) == wanted
-    singles = [
-        (i, zone) for i in range(1_000) for zone in index.at(*places[i].tolist())
-    ]
+    singles = [(i, zone) for i in range(1_000) for zone in index.at(*places[i].tolist())]
     assert singles == [pair for pair in wanted if pair[0] < 1_000]
 
 
@@ -258,11 +255,9 @@ def _degree_m(lat: float) -> tuple[float, float]:
 def _line_m(geometry: BaseGeometry, lon: float, lat: float) -> float:
     """Distance in the local plane, by shapely, the short way round."""
     kx, ky = _degree_m(lat)
-    flat = [
-        shapely.transform(geometry, lambda xy, turn=turn: (xy - [lon + turn, lat]) * [kx, ky])
-        for turn in (-360.0, 0.0, 360.0)
-    ]
-    return float(min(shapely.distance(one, shapely.Point(0, 0)) for one in flat))
+    flat = shapely.transform(geometry, lambda xy: (xy - [lon, lat]) * [kx, ky])
+    turns = [shapely.Point(turn * kx, 0.0) for turn in (-360.0, 0.0, 360.0)]
+    return float(min(shapely.distance(flat, turn) for turn in turns))
 
 
 @pytest.mark.parametrize(
@@ -272,14 +267,13 @@ def test_corridors_hold_what_is_within_their_radius_of_the_line(lon: float, lat:
     rng = np.random.default_rng(3)
     zones = {}
     for i in range(8):
-        steps = rng.normal(0, 0.01, (rng.integers(2, 30), 2)).cumsum(axis=0) + [lon, lat]
+        steps = rng.normal(0, 0.01, (rng.integers(2, 30), 2)).cumsum(axis=0) + np.array([lon, lat])
         steps[:, 0] -= 360.0 * math.floor((steps[:, 0].min() + 180.0) / 360.0)
-        line = shapely.LineString(steps)
-        if i % 2:
-            line = shapely.MultiLineString([line, steps[:2] + 0.02])
+        lines = [steps, steps[:2] + 0.02] if i % 2 else [steps]
+        line = shapely.MultiLineString([shapely.LineString(one) for one in lines])
         zones[i] = Shape(Kind.CORRIDOR, line, float(rng.uniform(50, 3_000)))
     index = Index.build(zones)
-    places = rng.normal(0, 0.03, (400, 2)) + [lon, lat]
+    places = rng.normal(0, 0.03, (400, 2)) + np.array([lon, lat])
     places = _wrapped(places)
     found = set(_pairs(index, places))
     ends = np.repeat(np.arange(len(places)), len(zones))
@@ -305,13 +299,10 @@ def test_depths_are_metres_to_the_nearest_ring_and_signed_as_membership(
     for i, star in enumerate(_stars(12, 11, (0.005, 0.02), 300)):
         placed = shapely.transform(star, lambda xy: (xy - 0.5) * 0.03 + [lon, lat])
         holed = placed.difference(placed.centroid.buffer(1e-4))
-        shift = 360.0 * math.floor((holed.bounds[0] + 180.0) / 360.0)
-        zones[i] = Shape(
-            Kind.POLYGON, shapely.transform(holed, lambda xy, shift=shift: xy - [shift, 0.0])
-        )
+        zones[i] = Shape(Kind.POLYGON, _unwrapped(holed))
     index = Index.build(zones)
     rng = np.random.default_rng(12)
-    places = rng.normal(0, 0.008, (300, 2)) + [lon, lat]
+    places = rng.normal(0, 0.008, (300, 2)) + np.array([lon, lat])
     places = _wrapped(places)
     inside = _brute(zones, places)
     pairs = [(i, zone) for i in range(len(places)) for zone in zones]
@@ -370,25 +361,23 @@ def test_chords_cross_what_close_samples_of_them_are_in() -> None:
         for i, one in enumerate(_stars(40, 21, (0.02, 0.2), 9))
     }
     index = Index.build(zones)
+    corner = np.array([179.98, 40.0])
     rng = np.random.default_rng(22)
     start = rng.random((150, 2)) * 0.05
     end = start + rng.normal(0, 0.008, (150, 2))
-    found = index.crossings(
-        *_wrapped(start + [179.98, 40.0]).T, *_wrapped(end + [179.98, 40.0]).T
-    )
+    found = index.crossings(*_wrapped(start + corner).T, *_wrapped(end + corner).T)
     got = {
-        (s, z): (d, f)
-        for s, z, d, f in zip(*(column.tolist() for column in found), strict=True)
+        (s, z): (d, f) for s, z, d, f in zip(*(column.tolist() for column in found), strict=True)
     }
     wanted = {}
     for i in range(150):
         way = np.linspace(start[i], end[i], 1_001)
-        places = _wrapped(way + [179.98, 40.0])
+        places = _wrapped(way + corner)
         inside = _brute(zones, places)
         for zone in {zone for _, zone in inside}:
             if (0, zone) in inside or (1_000, zone) in inside:
                 continue
-            depth = index.depths_m(*np.ascontiguousarray(places.T), np.full(1_001, zone))
+            depth = index.depths_m(places[:, 0], places[:, 1], np.full(1_001, zone))
             wanted[i, zone] = float(depth.max())
     clear = {pair for pair, depth_m in wanted.items() if abs(depth_m - 20) > 1}
     assert {pair for pair in clear if wanted[pair] > 20} == set(got) & clear
