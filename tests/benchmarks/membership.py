@@ -24,7 +24,7 @@ Objects = NDArray[np.object_]
 _BATCH = 2_000
 # The goals of every town; that over the bulk STRtree is the town's.
 _SINGLE_WANTED, _POSTGIS_WANTED = 3.0, 15.0
-_BUILD_WANTED_S, _EDIT_WANTED_MS = 2.0, 10.0
+_BUILD_WANTED_S, _EDIT_WANTED_MS = 60.0, 10.0
 _EDITS = 200
 # The tree is asked for this many single places of a batch.
 _FEW = 400
