@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from tests.benchmarks.packets import FIRST_SEQ, Stream, payload_bytes, render
 from tests.benchmarks.processes import Meter, Program, cpu_s
 from tests.benchmarks.result import Goal, Result, Row, spread
 from tests.benchmarks.samples import batches, messages
+from tests.services import wait_until
 
 START_US = 1_790_000_000_000_000
 STREAM = Stream("abc", 20, 70, START_US, 1_000_000, first_step=3)
@@ -95,13 +95,12 @@ def test_a_meter_counts_the_cpu_time_of_a_process_and_of_its_children_that_ended
         "timeit",
         "-n1",
         "-r1",
-        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])",
+        # It stays until it is told to go: of a process that is gone nothing can be read.
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}]); "
+        "sys.stdin.read()",
     ) as program:
         meter = Meter({"it": program.pid})
-        while program.process.poll() is None and meter.read()["it"] < 0.1:
-            time.sleep(0.01)
-        spent_s = meter.read()["it"]
-    assert spent_s >= 0.1
+        wait_until(lambda: meter.read()["it"] >= 0.1, "the child's time is counted")
     assert cpu_s(program.pid) == 0
 
 
