@@ -95,11 +95,12 @@ def test_a_meter_counts_the_cpu_time_of_a_process_and_of_its_children_that_ended
         "timeit",
         "-n1",
         "-r1",
-        # It stays until it is told to go: of a process that is gone nothing can be read.
-        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}]); "
-        "sys.stdin.read()",
+        # It begins when there is a meter, and stays: of a process that is gone nothing can be read.
+        "import subprocess, sys; sys.stdin.readline(); "
+        f"subprocess.run([sys.executable, '-c', {busy!r}]); sys.stdin.read()",
     ) as program:
         meter = Meter({"it": program.pid})
+        program.tell("go")
         wait_until(lambda: meter.read()["it"] >= 0.1, "the child's time is counted")
     assert cpu_s(program.pid) == 0
 
