@@ -7,7 +7,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from geofence.geodesy import Floats
-from geofence.measure import metres_per_degree
+from geofence.metric import metres_per_degree
 
 # Within a band of latitude a metre is taken to be equally many degrees; this much it may vary.
 _VARIES = 0.02

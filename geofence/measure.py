@@ -6,24 +6,15 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from geofence.geodesy import Floats
+from geofence.metric import SEMI_MAJOR_M, metres_per_degree
 
 # WGS 84, EPSG:7030.
-SEMI_MAJOR_M = 6_378_137.0
 ECCENTRICITY_2 = 0.00669437999014
 # A sphere of the ellipsoid's mean radius; distances on it are within 0.6 % of the true ones.
 MEAN_RADIUS_M = 6_371_008.8
 _GAUSS_X, _GAUSS_W = np.polynomial.legendre.leggauss(6)
 
 Geometries = NDArray[np.object_]
-
-
-def metres_per_degree(lat: Floats) -> tuple[Floats, Floats]:
-    """Of longitude and of latitude, at latitude `lat`, by the ellipsoid's radii of curvature."""
-    phi = np.radians(lat)
-    squeeze = 1.0 - ECCENTRICITY_2 * np.sin(phi) ** 2
-    east = SEMI_MAJOR_M / np.sqrt(squeeze) * np.cos(phi)
-    north = SEMI_MAJOR_M * (1.0 - ECCENTRICITY_2) / squeeze**1.5
-    return np.radians(east), np.radians(north)
 
 
 def polygon_area_m2(geometry: BaseGeometry) -> float:

@@ -19,7 +19,8 @@ from shapely.geometry.base import BaseGeometry
 from geofence.cells import outline_of
 from geofence.faults import ShapeError, at
 from geofence.geodesy import Floats
-from geofence.measure import MEAN_RADIUS_M, metres_per_degree, polygon_area_m2, polygon_inradii_m
+from geofence.measure import MEAN_RADIUS_M, polygon_area_m2, polygon_inradii_m
+from geofence.metric import metres_per_degree
 from geofence.polygons import gathered, multipolygon, polygon, windowed
 from geofence.rings import MAX_VERTICES, line, number, position
 

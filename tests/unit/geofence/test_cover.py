@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from geofence.cover import STORED_RESOLUTION, Cover, cell_ranges, cover
 from geofence.geodesy import Floats, chords_m, ecef
-from geofence.measure import metres_per_degree
+from geofence.metric import metres_per_degree
 from geofence.shapes import Kind, Shape, bounds, shape_of
 
 Cells = NDArray[np.uint64]
