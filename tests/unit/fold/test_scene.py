@@ -73,7 +73,7 @@ def walk(rng: Generator, n_devices: int, n: int) -> FixColumns:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 5, 40]), st.integers(1, 6))
 def test_a_batch_among_fences_gives_exactly_what_the_pure_fold_gives(
     seed: int, n_devices: int, n_parts: int
@@ -106,7 +106,7 @@ def test_a_batch_among_fences_gives_exactly_what_the_pure_fold_gives(
         assert facts[device] == [fact for v in verdicts for fact in v.facts]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_looking_closely_at_every_fix_finds_nothing_that_the_key_would_miss(seed: int) -> None:
     rng = default_rng(seed)

@@ -143,7 +143,7 @@ def test_a_circles_cover_has_no_gap_and_its_inside_is_inside(
     check(shape, cover(shape), default_rng(seed))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seeds, places(), st.floats(-3.5, 1.3), st.floats(0.31, 4.3), st.integers(2, 12))
 def test_a_corridors_cover_has_no_gap_and_its_inside_is_inside(
     seed: int, place: tuple[float, float], step: float, width: float, corners: int
