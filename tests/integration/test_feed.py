@@ -67,6 +67,29 @@ async def test_what_is_published_arrives_in_order(valkey_url: str) -> None:
     assert (publisher.published, publisher.dropped) == (4, 0)
 
 
+async def test_thousands_of_messages_arrive_in_order_between_few(valkey_url: str) -> None:
+    wanted = [f"{n} \u2713\r\n".encode() for n in range(3_000)]
+    async with listening(valkey_url, "a") as listener, Publisher(valkey_url) as publisher:
+        assert await listener.next() == Subscribed("a")
+        for part in (wanted[:5], wanted[5:2_900], wanted[2_900:2_903], wanted[2_903:]):
+            assert await publisher.publish([("a", payload) for payload in part])
+        received = [await listener.next() for _ in wanted]
+    assert received == [Delivery("a", payload) for payload in wanted]
+
+
+async def test_thousands_of_messages_to_a_redis_that_dies_are_dropped_and_the_next_arrive(
+    valkey: Valkey,
+) -> None:
+    async with Publisher(valkey.url) as publisher:
+        assert await publisher.publish([("a", b"")] * 1_000)
+        valkey.kill()
+        assert not await publisher.publish([("a", b"")] * 1_000)
+        valkey.start()
+        await until_up(publisher)
+        assert await publisher.publish([("a", b"")] * 1_000)
+        assert (publisher.published, publisher.dropped) == (2_000, 1_000)
+
+
 async def test_nothing_to_publish_is_no_failure() -> None:
     async with Publisher(f"redis://127.0.0.1:{free_port()}") as publisher:
         assert await publisher.publish([])
