@@ -179,10 +179,7 @@ class Pipeline:
             device_id=work.device_id,
             version=self._fleet.version[work.batch.slots],
             states=work.states,
-            presences=[
-                None if now is before else now or b""
-                for now, before in zip(work.presences, work.presences_before, strict=True)
-            ],
+            presences=_changed_presences(work),
             counts=work.counts,
             heard_us=work.batch.heard_us,
             moved=moved,
@@ -331,6 +328,17 @@ class Pipeline:
         return [
             self._fleet.device(int(batch.slots[device])).of_fact(fact) for device, fact in facts
         ]
+
+
+def _changed_presences(work: _Work) -> list[bytes | None]:
+    """Those to be written, as `save_states` takes them; what could not be read is written over."""
+    changed = [
+        None if now is before else now or b""
+        for now, before in zip(work.presences, work.presences_before, strict=True)
+    ]
+    for device in work.rebuild.tolist():
+        changed[device] = work.presences[device] or b""
+    return changed
 
 
 def _due_checkpoints(work: _Work) -> list[tuple[int, Checkpoint]]:
