@@ -16,8 +16,6 @@ from tracking.times import to_us
 
 # Memory is for those who ask most; another's book takes a second to read again.
 _BOOKS = 16
-# Beyond this many fences edited one by one, all are compiled again.
-_SCATTERED = 500
 
 
 class Located(NamedTuple):
@@ -70,7 +68,7 @@ def _locate(
 ) -> Located:
     if book.apply(loaded).zones:
         book.retire(now_us)
-        if book.index.changed > _SCATTERED:
+        if book.scattered:
             book.compacted(book.index, book.index.compact())
     places = np.array(points, np.float64).reshape(-1, 2)
     members = book.index.members(places[:, 0], places[:, 1])

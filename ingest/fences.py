@@ -33,8 +33,8 @@ Ints = NDArray[np.int64]
 
 # A worker that starts has the devices near edits as recent as this folded again.
 _EDITED_WITHIN_S = 900.0
-# Zones edited one by one cost every later edit 20 us each.
-_COMPACT_AFTER = 500
+# From so many fences on the garbage collector is told to leave them alone.
+_MANY = 500
 
 
 class Switch(NamedTuple):
@@ -92,11 +92,13 @@ class Fences:
             rows = await fences_since(conn, tenant_id, book.revision)
             # The fold reads the book meanwhile, so it changes between two batches only.
             changes = book.take(await asyncio.to_thread(book.prepared, rows))
-            before = book.index
-            if before.changed > _COMPACT_AFTER:
-                book.compacted(before, await asyncio.to_thread(before.compact))
+            # Nothing may be awaited in between: the fold asks the terrain for what the book names.
             self._terrains[tenant_id].refresh(changes.zones)
-        if len(changes.zones) > _COMPACT_AFTER:
+            if book.scattered:
+                before = book.index
+                book.compacted(before, await asyncio.to_thread(before.compact))
+                self._terrains[tenant_id].refresh(())
+        if len(changes.zones) > _MANY:
             # Thousands of fences live as long as the process: the collector need not walk them
             # again and again, which cost 4 us of each message among 46,000.
             gc.freeze()

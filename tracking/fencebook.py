@@ -17,6 +17,8 @@ Bounds = tuple[float, float, float, float]
 
 _options = msgspec.json.Decoder(FenceOptions)
 _FOR_EVER = 2**63 - 1
+# Zones edited one by one cost every later edit 20 us each.
+_SCATTERED = 500
 # A line between two fixes counts for 60 s. At 70 m/s that is 4.2 km, a fix may lie 1 km beside its
 # place and 50 m are conceded, so of a line that crosses a fence one end lies within half of that.
 _NEAR_M = 2_700.0
@@ -138,6 +140,11 @@ class FenceBook:
             # Almost always in order already; a version in front of a known one is no mistake.
             self._zones[fence.number].sort(key=lambda z: self.fences[z].version)
         return prepared.changes
+
+    @property
+    def scattered(self) -> bool:
+        """Whether so many zones were edited one by one that the index should be compiled anew."""
+        return self.index.changed > _SCATTERED
 
     def compacted(self, before: Index, after: Index) -> bool:
         """Use `after`, which is `before.compact()`, unless the fences have changed meanwhile."""
