@@ -27,9 +27,14 @@ START_US = 1_700_000_000_000_000
 NOW_US = START_US + 30 * 86_400_000_000
 
 
+def moment(t_s: float) -> str:
+    """The moment `t_s` seconds after the tests' start, as JSON writes it."""
+    return iso(START_US + round(t_s * 1e6))
+
+
 def pos(device: str, t_s: float, lon: float, lat: float, **members: Any) -> Message:  # noqa: ANN401 -- JSON
     """A native position message, `t_s` seconds after the tests' start."""
-    body = {"t": iso(START_US + round(t_s * 1e6)), "lon": lon, "lat": lat, **members}
+    body = {"t": moment(t_s), "lon": lon, "lat": lat, **members}
     return message(f"wm/default/{device}/pos", json.dumps(body).encode())
 
 

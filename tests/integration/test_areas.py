@@ -9,10 +9,9 @@ import pytest
 
 from geofence.geodesy import chords_m, ecef
 from tests.integration.api_site import Site, api_site, client_of
-from tests.integration.ingest_rig import START_US, Rig, pos
+from tests.integration.ingest_rig import Rig, moment, pos
 from tests.integration.test_fences_live import at, yard
 from tracking.store.keys import create_key
-from tracking.times import iso
 
 if TYPE_CHECKING:
     from ingest.mqtt import Message
@@ -31,10 +30,6 @@ async def rig(database_url: str) -> AsyncIterator[Rig]:
 async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
     async with api_site(database_url, valkey_url) as site:
         yield site
-
-
-def moment(t_s: float) -> str:
-    return iso(START_US + round(t_s * 1e6))
 
 
 def area(**members: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON

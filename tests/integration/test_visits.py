@@ -10,11 +10,11 @@ import pytest
 
 from ingest.mqtt import Message
 from tests.integration.api_site import Site, api_site, client_of
-from tests.integration.ingest_rig import START_US, Rig, draft
+from tests.integration.ingest_rig import START_US, Rig, draft, moment
 from tests.integration.test_fences_live import at, yard
 from tracking.fences import Schedule, Window
 from tracking.store.keys import create_key
-from tracking.times import from_us, iso
+from tracking.times import from_us
 
 
 @pytest.fixture
@@ -27,10 +27,6 @@ async def rig(database_url: str) -> AsyncIterator[Rig]:
 async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
     async with api_site(database_url, valkey_url) as site:
         yield site
-
-
-def moment(t_s: float) -> str:
-    return iso(START_US + round(t_s * 1e6))
 
 
 def stay(device: str, t_s: float, *, n: int = 4, until: bool = True) -> list[Message]:

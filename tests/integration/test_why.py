@@ -9,13 +9,12 @@ from msgspec.structs import replace
 
 from tests.integration.alert_rig import AlertRig, rule
 from tests.integration.api_site import Rows, Site, api_site, client_of
-from tests.integration.ingest_rig import START_US, Rig, draft, pos
+from tests.integration.ingest_rig import START_US, Rig, draft, moment, pos
 from tests.integration.test_fences_live import EAST, LAT, LON, at, box, drive, fences_of, yard
 from tests.integration.test_pipeline import day_of, shuffled
 from tracking.fold import Rules
 from tracking.store.evidence import event_evidence
 from tracking.store.keys import create_key
-from tracking.times import iso
 from tracking.why import explain
 
 
@@ -29,10 +28,6 @@ async def rig(database_url: str) -> AsyncIterator[Rig]:
 async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
     async with api_site(database_url, valkey_url) as site:
         yield site
-
-
-def moment(t_s: float) -> str:
-    return iso(START_US + round(t_s * 1e6))
 
 
 async def why(rig: Rig, site: Site, type_: str, status: str = "active") -> dict[str, Any]:

@@ -7,11 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.integration.api_site import Rows, Site, api_site, client_of
-from tests.integration.ingest_rig import START_US, Rig, draft, pos
+from tests.integration.ingest_rig import START_US, Rig, draft, moment, pos
 from tests.integration.test_fences_live import EAST, LAT, LON, at, box, drive, yard
 from tracking.fences import Audience, Buffers, Schedule, Window
 from tracking.store.keys import create_key
-from tracking.times import iso
 
 
 @pytest.fixture
@@ -24,10 +23,6 @@ async def rig(database_url: str) -> AsyncIterator[Rig]:
 async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
     async with api_site(database_url, valkey_url) as site:
         yield site
-
-
-def moment(t_s: float) -> str:
-    return iso(START_US + round(t_s * 1e6))
 
 
 async def why_not(site: Site, t_s: float, **params: str | int) -> dict[str, Any]:
