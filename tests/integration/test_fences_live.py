@@ -258,3 +258,22 @@ async def test_a_restart_at_any_moment_changes_nothing(database_url: str, cut: i
             ("fence.dwelled", "truck", 160),
             ("fence.exited", "truck", 210),
         ]
+
+
+async def test_fences_compiled_anew_while_a_worker_runs_tell_the_same(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking.fencebook._SCATTERED", 0)
+    async with Rig(database_url) as rig:
+        await rig.save(draft("yard", yard()))
+        await rig.save(draft("next", yard(2_600)))
+        terrain = rig.fences.terrain(1)
+        assert terrain is not None
+        assert terrain.index.changed == 0
+        await rig.feed(drive("truck", 0, 0, n=40))
+        assert await told(rig) == [
+            ("fence.entered", "truck", 100),
+            ("fence.entered", "truck", 210),
+            ("fence.exited", "truck", 210),
+            ("fence.exited", "truck", 320),
+        ]
