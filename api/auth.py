@@ -9,15 +9,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.problems import forbidden, unauthorized
 from api.services import services_of
-from tracking.store.keys import Principal, digest_of
+from tracking.access import Action, Principal
+from tracking.store.keys import digest_of
 
 # A revoked key works this much longer; a fleet of map clients costs one query in this time.
 _REMEMBERED_S = 5.0
 # Beyond this many distinct keys in five seconds somebody is guessing.
 _REMEMBERED = 10_000
-
-# Everybody else reads.
-_WRITERS = frozenset({"admin", "dispatcher", "service"})
 
 Lookup = Callable[[bytes], Awaitable[Principal | None]]
 
@@ -53,15 +51,10 @@ class KeyCache:
 _bearer = HTTPBearer(auto_error=False, description="An API key: `waymark key create`")
 
 
-async def current_principal(
+async def _authenticated(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Principal:
-    """The principal of a request.
-
-    Raises:
-        Problem: 401, no key or not a valid one.
-    """
     if credentials is None:
         raise unauthorized("send an API key as `Authorization: Bearer <key>`")
     principal = await services_of(request).keys.principal(credentials.credentials)
@@ -70,19 +63,20 @@ async def current_principal(
     return principal
 
 
-Caller = Annotated[Principal, Depends(current_principal)]
+def _who_may(action: Action) -> Callable[[Request, Principal], Principal]:
+    def permitted(
+        request: Request, principal: Annotated[Principal, Depends(_authenticated)]
+    ) -> Principal:
+        noun = request.scope["route"].tags[0]
+        if not principal.may(noun, action):
+            raise forbidden(principal, noun, action)
+        return principal
+
+    return permitted
 
 
-def writing_principal(caller: Caller) -> Principal:
-    """The principal of a request that changes something.
-
-    Raises:
-        Problem: 403, the role only reads.
-    """
-    if caller.role not in _WRITERS:
-        raise forbidden(caller.role)
-    return caller
-
-
-# The dependency of every route that changes something.
-Writer = Annotated[Principal, Depends(writing_principal)]
+# The dependencies of every route: who asks, and whether they may read, change or administer the
+# noun that is the route's first tag. 401 without a valid credential, 403 without the permission.
+Caller = Annotated[Principal, Depends(_who_may("read"))]
+Writer = Annotated[Principal, Depends(_who_may("write"))]
+Admin = Annotated[Principal, Depends(_who_may("admin"))]

@@ -18,6 +18,7 @@ import msgspec
 
 from api.hub import EventLine, Outbox, PositionLine, Subscription, event_frame, status_frame
 from api.metrics import Metrics
+from tracking.access import Principal
 from tracking.errors import StoreUnavailable
 from tracking.feed import (
     Delivery,
@@ -35,7 +36,6 @@ from tracking.feed import (
 )
 from tracking.store.devices import latest_heard_since
 from tracking.store.events import events_after, feed_cursor
-from tracking.store.keys import Principal
 from tracking.store.pool import ReadPool
 
 logger = logging.getLogger(__name__)

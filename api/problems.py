@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from tracking.access import Action, Principal, roles_that_may
 from tracking.errors import InputError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -70,9 +71,12 @@ def unauthorized(detail: str) -> Problem:
     return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def forbidden(role: str) -> Problem:
-    """The answer to who may read but asks for more."""
-    return Problem(403, f"a key of role {role} only reads: use one of admin, dispatcher or service")
+def forbidden(principal: Principal, noun: str, action: Action) -> Problem:
+    """The answer to who is known but asks for more than role and scopes grant."""
+    able = roles_that_may(action)
+    if principal.role not in able:
+        return Problem(403, f"role {principal.role} may not do this: use one of {', '.join(able)}")
+    return Problem(403, f"this credential lacks the scope {noun}:{action}")
 
 
 def not_found(what: str) -> Problem:

@@ -18,11 +18,12 @@ from api.fanout import Mailbox, TenantFeed
 from api.hub import Interest, Subscription, error_frame, event_frame, gap_frame, snapshot_frame
 from api.schemas import checked_bbox
 from api.services import Services
+from tracking.access import Principal
 from tracking.errors import StoreUnavailable
 from tracking.feed import encode_event, encode_position, live_event
 from tracking.store.devices import DeviceFilter, list_latest
 from tracking.store.events import events_after, feed_cursor
-from tracking.store.keys import Principal, digest_of
+from tracking.store.keys import digest_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -22,9 +22,9 @@ from api.fence_schemas import body_of, decoded
 from api.problems import Problem, not_found
 from api.schemas import NoQuery, check_range
 from api.services import Services, services_of
+from tracking.access import Principal
 from tracking.alert_life import Act, alert_view, announcements
 from tracking.store.alerts import Acted, AlertFilter, Tenant, act_on, get_alert, list_alerts
-from tracking.store.keys import Principal
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 

@@ -11,12 +11,12 @@ from api.fence_schemas import DeviceInput, body_of, decoded
 from api.problems import not_found
 from api.schemas import DeviceQuery, HistoryQuery, NoQuery, Text, check_range, parse_bbox
 from api.services import services_of
+from tracking.access import Principal
 from tracking.feed import fences_notice
 from tracking.fence_input import stored_json
 from tracking.quality import Quality
 from tracking.store.device_edits import DeviceEdit, edit_device
 from tracking.store.devices import DeviceFilter, get_device, list_devices
-from tracking.store.keys import Principal
 from tracking.store.ledger import list_ledger
 from tracking.store.positions import list_positions
 

@@ -27,6 +27,7 @@ from api.fence_schemas import (
 from api.problems import Problem, not_found
 from api.schemas import NoQuery, Paged, parse_bbox
 from api.services import Services, services_of
+from tracking.access import Principal
 from tracking.feed import fences_notice
 from tracking.fence_bulk import Bulk, BulkItem, counts, read_bulk
 from tracking.fence_import import read_import
@@ -40,7 +41,6 @@ from tracking.store.fence_reads import (
     list_fences,
     list_versions,
 )
-from tracking.store.keys import Principal
 from tracking.times import to_us
 
 router = APIRouter(prefix="/v1/fences", tags=["fences"])

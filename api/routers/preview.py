@@ -17,6 +17,7 @@ from api.fence_schemas import body_of, decoded
 from api.problems import Problem
 from api.schemas import NoQuery
 from api.services import services_of
+from tracking.access import Principal
 from tracking.errors import InputError, SchemaOutdated, StoreUnavailable, WaymarkError
 from tracking.feed import EventRecord, encode_event
 from tracking.fence_input import FenceInput, Name, read_fence
@@ -25,7 +26,6 @@ from tracking.fold import Rules
 from tracking.preview import MAX_DRAFTS, Preview, Progress, Question, new_id
 from tracking.settings import Settings
 from tracking.store.connection import connect
-from tracking.store.keys import Principal
 from tracking.times import to_us
 
 MEDIA_TYPE = "application/x-ndjson"

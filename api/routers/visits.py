@@ -16,7 +16,7 @@ from api.problems import Problem
 from api.schemas import check_range
 from api.services import services_of
 from api.visit_schemas import VisitQuery
-from tracking.store.keys import Principal
+from tracking.access import Principal
 from tracking.store.pool import ReadPool
 from tracking.store.visits import Scope, Visit, VisitFilter, list_visits
 from tracking.visit_summary import VisitSummary

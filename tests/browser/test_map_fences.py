@@ -329,7 +329,7 @@ def test_a_refused_save_names_the_field(watched: Watched, fake: FakeWaymark, sit
 
 
 def test_a_key_that_only_reads_is_told_so(watched: Watched, fake: FakeWaymark, site: Page) -> None:
-    said = "a key of role viewer only reads: use one of admin, dispatcher or service"
+    said = "role viewer may not do this: use one of admin, dispatcher, service"
     fake.sites.add_fence("depot", DEPOT)
     fake.sites.refusal = problem(403, said)
     open_map(watched, fake)

@@ -8,26 +8,13 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import AsyncConnection
 
+from tracking.access import ROLES, Principal
 from tracking.errors import InputError, StoreUnavailable
 from tracking.store.tenants import tenant_id_of
 
-ROLES = ("admin", "dispatcher", "viewer", "service")
 # 256 random bits as 43 url-safe characters; the prefix lets secret scanners find leaked keys.
 _PREFIX = "wmk_"
 _LENGTH = len(_PREFIX) + 43
-
-
-class Principal(NamedTuple):
-    """Who a request is made as: everything it reads and writes is limited to `tenant_id`.
-
-    `name` tells where the key is used.
-    """
-
-    tenant_id: int
-    tenant: str
-    role: str
-    key_id: int
-    name: str = ""
 
 
 class KeyInfo(NamedTuple):

@@ -3,8 +3,9 @@
 import pytest
 
 from api.auth import KeyCache
+from tracking.access import Principal
 from tracking.errors import StoreUnavailable
-from tracking.store.keys import Principal, digest_of
+from tracking.store.keys import digest_of
 
 SOMEBODY = Principal(1, "default", "viewer", 7)
 

@@ -1,0 +1,47 @@
+"""Who may do what: roles, scopes, and the principal every request is made as. Pure.
+
+A permission is `<noun>:read`, `<noun>:write` or `<noun>:admin`, where the noun is the first tag of
+the route. A role grants permissions; the scopes of a credential narrow them, never widen.
+"""
+
+from typing import Literal, NamedTuple, get_args
+
+Role = Literal["admin", "dispatcher", "viewer", "service"]
+Action = Literal["read", "write", "admin"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+_GRANTS: dict[str, frozenset[str]] = {
+    "admin": frozenset({"read", "write", "admin"}),
+    "dispatcher": frozenset({"read", "write"}),
+    "service": frozenset({"read", "write"}),
+    "viewer": frozenset({"read"}),
+}
+
+
+class Principal(NamedTuple):
+    """Who a request is made as: everything it reads and writes is limited to `tenant_id`.
+
+    `name` tells where the credential is used, and stands in the audit log. `scopes` are
+    permissions (`fences:write`, `*:read`); None: all that the role grants.
+    """
+
+    tenant_id: int
+    tenant: str
+    role: str
+    key_id: int | None
+    name: str = ""
+    user_id: int | None = None
+    scopes: frozenset[str] | None = None
+
+    def may(self, noun: str, action: Action) -> bool:
+        """Whether the role grants this and the scopes let it pass."""
+        if action not in _GRANTS.get(self.role, ()):
+            return False
+        return self.scopes is None or bool(
+            self.scopes & {f"{noun}:{action}", f"*:{action}", f"{noun}:*"}
+        )
+
+
+def roles_that_may(action: Action) -> list[str]:
+    """The roles that grant an action."""
+    return [role for role in ROLES if action in _GRANTS[role]]
