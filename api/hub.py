@@ -6,60 +6,18 @@ that cannot keep up is told to come back with its cursor, because skipping one i
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 
 from tracking.feed import LiveEvent, LivePosition
-from tracking.store.devices import Bbox
+from tracking.interest import Interest
 
 # What one client may leave unread. 1,000 events are minutes of a busy fleet; 1 MiB is what a
 # thousand slow clients may cost in total before it hurts: 1 GiB.
 MAX_EVENTS = 1_000
 MAX_EVENT_BYTES = 1_048_576
-
-
-class Interest(NamedTuple):
-    """What a subscription wants; None leaves that question open.
-
-    `devices` and `bbox` limit positions and events, `types` only events. A type that ends in
-    `.*` stands for all of its family.
-    """
-
-    devices: frozenset[str] | None = None
-    bbox: Bbox | None = None
-    types: frozenset[str] | None = None
-
-    @property
-    def whole_fleet(self) -> bool:
-        """Whether every position is wanted."""
-        return self.devices is None and self.bbox is None
-
-    def choose(self, positions: Sequence[LivePosition]) -> Sequence[LivePosition]:
-        """The positions of wanted devices in wanted places. The one place that costs by fleet."""
-        if self.devices is not None:
-            positions = [p for p in positions if p.device in self.devices]
-        if self.bbox is None:
-            return positions
-        west, south, east, north = self.bbox
-        if west > east:
-            return [p for p in positions if self.bbox.holds(p.lon, p.lat)]
-        # Written out: a call per position takes ten times as long (0.5 us).
-        return [p for p in positions if west <= p.lon <= east and south <= p.lat <= north]
-
-    def wants_event(self, event: LiveEvent) -> bool:
-        """Whether an event is wanted; one without a place is wanted anywhere."""
-        if self.devices is not None and event.subject not in self.devices:
-            return False
-        if self.types is not None and event.type not in self.types:
-            family = event.type.partition(".")[0] + ".*"
-            if family not in self.types:
-                return False
-        if self.bbox is None or event.lon is None or event.lat is None:
-            return True
-        return self.bbox.holds(event.lon, event.lat)
 
 
 class Batch:

@@ -15,12 +15,13 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.fanout import Mailbox, TenantFeed
-from api.hub import Interest, Subscription, error_frame, event_frame, gap_frame, snapshot_frame
+from api.hub import Subscription, error_frame, event_frame, gap_frame, snapshot_frame
 from api.schemas import checked_bbox
 from api.services import Services
 from tracking.access import Principal
 from tracking.errors import StoreUnavailable
 from tracking.feed import encode_event, encode_position, live_event
+from tracking.interest import Interest
 from tracking.store.devices import DeviceFilter, list_latest
 from tracking.store.events import events_after, feed_cursor
 from tracking.store.keys import digest_of

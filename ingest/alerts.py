@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from ingest.persistence import Store
 from tracking.alert_life import Alert, announcements, elapse
 from tracking.alerting import Desk
 from tracking.feed import (
@@ -40,6 +39,7 @@ from tracking.store.alerts import (
 )
 from tracking.store.connection import Connection
 from tracking.store.eventlog import write_events
+from tracking.store.persistence import Store
 from tracking.store.rules import RuleBook, rule_book
 
 logger = logging.getLogger(__name__)

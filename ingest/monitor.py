@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 
 from ingest.alerts import Alerts
 from ingest.announce import event_announcements
-from ingest.persistence import Store
 from tracking.errors import StoreError
 from tracking.feed import EventRecord, Publisher
 from tracking.settings import Settings
 from tracking.store.connection import Connection, translated
 from tracking.store.connectivity import find_silent
 from tracking.store.eventlog import write_events
+from tracking.store.persistence import Store
 from tracking.store.series import (
     SERIES,
     attach_day,

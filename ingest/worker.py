@@ -20,7 +20,6 @@ from ingest.fleet import Fleet
 from ingest.inbox import Inbox
 from ingest.metrics import Metrics
 from ingest.mqtt import Message, Session, session_options
-from ingest.persistence import Store
 from ingest.pipeline import CHECKPOINT_EVERY, Pipeline, Policy
 from ingest.repair import FencesBehind, repair_device
 from ingest.sift import Limits
@@ -31,6 +30,7 @@ from tracking.fold import Rules
 from tracking.quality import Reject
 from tracking.settings import Settings
 from tracking.store.connection import Connection
+from tracking.store.persistence import Store
 from tracking.store.rejects import DeadLetter, bury
 from tracking.store.repairs import waiting_repairs
 

@@ -12,7 +12,6 @@ from api.hub import (
     MAX_EVENTS,
     Batch,
     EventLine,
-    Interest,
     Outbox,
     PositionLine,
     Subscription,
@@ -23,6 +22,7 @@ from api.hub import (
     status_frame,
 )
 from tracking.feed import LiveEvent, LivePosition
+from tracking.interest import Interest
 from tracking.store.devices import Bbox
 from tracking.times import from_us
 
