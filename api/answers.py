@@ -1,16 +1,76 @@
 """How answers are written: JSON by msgspec, lists as pages, positions also as GeoJSON."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from fastapi import Request, Response
+from msgspec import Meta
 
+from tracking import raw
 from tracking.feed import PositionUpdate
+from tracking.store.ledger import LedgerRow, LedgerTotals
+from tracking.times import Moment
 
 GEOJSON = "application/geo+json"
 
+T = TypeVar("T")
+
 _encoder = msgspec.json.Encoder()
-_PROPERTIES = tuple(name for name in PositionUpdate.__struct_fields__ if name not in {"lon", "lat"})
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """A list: ask again with `cursor` set to `next` until it is null."""
+
+    items: list[T]
+    next: str | None
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A place, as lon, lat and, where it is known, height."""
+
+    coordinates: Annotated[list[float], Meta(min_length=2, max_length=3)]
+    type: Literal["Point"] = "Point"
+
+
+class PositionProperties(msgspec.Struct, frozen=True):
+    """What a position says besides its place."""
+
+    device: str
+    fix_time: Moment
+    received_at: Moment
+    alt_m: float | None
+    speed_mps: float | None
+    course_deg: float | None
+    accuracy_m: float | None
+    battery: float | None
+    quality: str
+    h3: str
+    attrs: raw.ObjectOrNull
+
+
+_PROPERTIES = PositionProperties.__struct_fields__
+
+
+class PositionFeature(msgspec.Struct, frozen=True):
+    """A position as GeoJSON."""
+
+    geometry: Point
+    properties: PositionProperties
+    type: Literal["Feature"] = "Feature"
+
+
+class PositionCollection(msgspec.Struct, frozen=True):
+    """A page of positions as GeoJSON."""
+
+    features: list[PositionFeature]
+    next: str | None
+    type: Literal["FeatureCollection"] = "FeatureCollection"
+
+
+class LedgerPage(Page[LedgerRow], frozen=True):
+    """Accounts, and the sum of all."""
+
+    totals: LedgerTotals
 
 
 def answer(body: object, media_type: str = "application/json") -> Response:
@@ -32,19 +92,15 @@ def positions_page(
     """Positions in the format the query or the Accept header asks for; the query wins."""
     accepts = GEOJSON in request.headers.get("accept", "")
     if wanted == "geojson" or (wanted is None and accepts):
-        features = [_feature(position) for position in positions]
-        return answer(
-            {"type": "FeatureCollection", "features": features, "next": next_cursor}, GEOJSON
-        )
+        features = [feature(position) for position in positions]
+        return answer(PositionCollection(features, next_cursor), GEOJSON)
     return page(positions, next_cursor)
 
 
-def _feature(position: PositionUpdate) -> dict[str, object]:
+def feature(position: PositionUpdate) -> PositionFeature:
+    """A position as GeoJSON has it."""
     coordinates = [position.lon, position.lat]
     if position.alt_m is not None:
         coordinates.append(position.alt_m)
-    return {
-        "type": "Feature",
-        "geometry": {"type": "Point", "coordinates": coordinates},
-        "properties": {name: getattr(position, name) for name in _PROPERTIES},
-    }
+    properties = PositionProperties(*(getattr(position, name) for name in _PROPERTIES))
+    return PositionFeature(Point(coordinates), properties)

@@ -12,7 +12,6 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 import uvicorn
-from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from api import problems
@@ -21,6 +20,7 @@ from api.edge import Edge
 from api.fanout import Fanout
 from api.fencebooks import FenceBooks
 from api.metrics import Metrics
+from api.openapi import DescribedApi
 from api.routers import (
     alerts,
     areas,
@@ -55,7 +55,7 @@ _PING_S = 20.0
 _DRAIN_S = 5
 
 
-def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastAPI:
+def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> DescribedApi:
     """The application; its lifespan opens and closes everything it uses.
 
     Neither this nor the lifespan needs the database or Redis to be there.
@@ -73,7 +73,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastA
     )
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: DescribedApi) -> AsyncIterator[None]:
         await pool.open()
         try:
             async with services.fanout, services.publisher:
@@ -81,7 +81,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> FastA
         finally:
             await pool.close()
 
-    app = FastAPI(
+    app = DescribedApi(
         title="Waymark",
         version=_version(),
         summary="Where everything is, and what happened to it",

@@ -20,7 +20,7 @@ _URN = "urn:waymark:problem:"
 # Short enough that clients are back soon after the database is, long enough not to hammer it.
 _RETRY_AFTER_S = "2"
 
-_KINDS = {
+KINDS = {
     400: "bad-cursor",
     401: "unauthorized",
     403: "forbidden",
@@ -84,18 +84,48 @@ def not_found(what: str) -> Problem:
     return Problem(404, f"there is no {what}")
 
 
-def problem_body(problem: Problem, request_id: str, **more: object) -> bytes:
-    """The document of a problem."""
+class ProblemDetails(msgspec.Struct, frozen=True):
+    """A refusal. `field` names the parameter or member at fault; `errors` lists several faults."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None
+    request_id: str
+    errors: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+
+
+def details(
+    status: int,
+    detail: str,
+    request_id: str,
+    *,
+    field: str | None = None,
+    errors: Sequence[Mapping[str, object]] = (),
+) -> ProblemDetails:
+    """The document of a refusal."""
+    return ProblemDetails(
+        type=_URN + KINDS.get(status, "http-error"),
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        field=field,
+        request_id=request_id,
+        errors=[dict(error) for error in errors] if errors else msgspec.UNSET,
+    )
+
+
+def problem_body(problem: Problem, request_id: str) -> bytes:
+    """The document of a problem, as JSON."""
     return msgspec.json.encode(
-        {
-            "type": _URN + _KINDS.get(problem.status, "http-error"),
-            "title": HTTPStatus(problem.status).phrase,
-            "status": problem.status,
-            "detail": problem.detail,
-            "field": problem.field,
-            "request_id": request_id,
-            **more,
-        }
+        details(
+            problem.status,
+            problem.detail,
+            request_id,
+            field=problem.field,
+            errors=problem.errors,
+        )
     )
 
 
@@ -108,14 +138,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
 
 
-def _answer(request: Request, problem: Problem, **more: object) -> Response:
-    body = problem_body(problem, getattr(request.state, "request_id", ""), **more)
+def _answer(request: Request, problem: Problem) -> Response:
+    body = problem_body(problem, getattr(request.state, "request_id", ""))
     return Response(body, problem.status, problem.headers, MEDIA_TYPE)
 
 
 async def _on_problem(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, Problem)  # noqa: S101 -- registered for it alone, as below
-    return _answer(request, exc, **({"errors": exc.errors} if exc.errors else {}))
+    return _answer(request, exc)
 
 
 async def _on_http_exception(request: Request, exc: Exception) -> Response:
@@ -132,8 +162,8 @@ async def _on_validation(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)  # noqa: S101
     errors = [_explain(error) for error in exc.errors()]
     first = errors[0]
-    problem = Problem(422, first["detail"], field=first["field"])
-    return _answer(request, problem, **({"errors": errors} if len(errors) > 1 else {}))
+    several = errors if len(errors) > 1 else ()
+    return _answer(request, Problem(422, first["detail"], field=first["field"], errors=several))
 
 
 def _explain(error: dict[str, Any]) -> dict[str, str]:

@@ -4,18 +4,25 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api.answers import answer, page
+from api import examples
+from api.answers import Page, answer, page
 from api.auth import Caller
 from api.cursors import number_cursor, read_number_cursor
+from api.openapi import documented
 from api.problems import not_found
 from api.schemas import DeadLetterQuery, NoQuery
 from api.services import services_of
-from tracking.store.dead_letters import get_dead_letter, list_dead_letters
+from tracking.store.dead_letters import DeadLetter, get_dead_letter, list_dead_letters
 
 router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
 
 
-@router.get("")
+@router.get(
+    "",
+    **documented(
+        "listDeadLetters", Page[DeadLetter], example=examples.page_of(examples.DEAD_LETTER)
+    ),
+)
 async def dead_letters(
     request: Request, caller: Caller, query: Annotated[DeadLetterQuery, Query()]
 ) -> Response:
@@ -32,7 +39,7 @@ async def dead_letters(
     return page(items, number_cursor(items[-1].id) if len(found) > len(items) else None)
 
 
-@router.get("/{id}")
+@router.get("/{id}", **documented("getDeadLetter", DeadLetter, example=examples.DEAD_LETTER))
 async def dead_letter(
     request: Request,
     caller: Caller,

@@ -2,21 +2,24 @@
 
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api.answers import answer, page, positions_page
+from api import examples
+from api.answers import Page, answer, page, positions_page
 from api.auth import Caller, Writer
 from api.cursors import name_cursor, position_cursor, read_name_cursor, read_position_cursor
-from api.fence_schemas import DeviceInput, body_of, decoded
+from api.fence_schemas import DeviceInput, decoded
+from api.openapi import documented
 from api.problems import not_found
 from api.schemas import DeviceQuery, HistoryQuery, NoQuery, Text, check_range, parse_bbox
 from api.services import services_of
 from tracking.access import Principal
-from tracking.feed import fences_notice
+from tracking.feed import PositionUpdate, fences_notice
 from tracking.fence_input import stored_json
 from tracking.quality import Quality
 from tracking.store.device_edits import DeviceEdit, edit_device
-from tracking.store.devices import DeviceFilter, get_device, list_devices
+from tracking.store.devices import DeviceDetail, DeviceFilter, DeviceView, get_device, list_devices
 from tracking.store.ledger import list_ledger
 from tracking.store.positions import list_positions
 
@@ -25,7 +28,10 @@ router = APIRouter(prefix="/v1/devices", tags=["devices"])
 DeviceName = Annotated[Text, Path(description="The device's name, as in its topic")]
 
 
-@router.get("")
+@router.get(
+    "",
+    **documented("listDevices", Page[DeviceView], example=examples.page_of(examples.DEVICE)),
+)
 async def devices(
     request: Request, caller: Caller, query: Annotated[DeviceQuery, Query()]
 ) -> Response:
@@ -44,7 +50,7 @@ async def devices(
     return page(items, name_cursor(items[-1].name) if len(found) > len(items) else None)
 
 
-@router.get("/{name}")
+@router.get("/{name}", **documented("getDevice", DeviceDetail, example=examples.DEVICE_DETAIL))
 async def device(
     request: Request, caller: Caller, name: DeviceName, _: Annotated[NoQuery, Query()]
 ) -> Response:
@@ -52,7 +58,16 @@ async def device(
     return await _told(request, caller, name)
 
 
-@router.patch("/{name}", openapi_extra=body_of(DeviceInput))
+@router.patch(
+    "/{name}",
+    **documented(
+        "editDevice",
+        DeviceDetail,
+        example=examples.DEVICE_DETAIL,
+        body=DeviceInput,
+        body_example=examples.DEVICE_INPUT,
+    ),
+)
 async def edit(
     request: Request, caller: Writer, name: DeviceName, _: Annotated[NoQuery, Query()]
 ) -> Response:
@@ -79,11 +94,20 @@ async def _told(request: Request, caller: Principal, name: str) -> Response:
     if found is None:
         raise not_found(f"device {name!r}")
     ledger = await pool.run(list_ledger, caller.tenant_id, device=name, after=None, limit=1)
-    members = {field: getattr(found, field) for field in found.__struct_fields__}
-    return answer(members | {"ledger": ledger[0] if ledger else None})
+    return answer(
+        DeviceDetail(**msgspec.structs.asdict(found), ledger=ledger[0] if ledger else None)
+    )
 
 
-@router.get("/{name}/positions")
+@router.get(
+    "/{name}/positions",
+    **documented(
+        "listDevicePositions",
+        Page[PositionUpdate],
+        example=examples.page_of(examples.POSITION),
+        also=[examples.POSITIONS_GEOJSON],
+    ),
+)
 async def history(
     request: Request,
     caller: Caller,

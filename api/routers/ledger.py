@@ -4,9 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.answers import page
+from api import examples
+from api.answers import LedgerPage, page
 from api.auth import Caller
 from api.cursors import name_cursor, read_name_cursor
+from api.openapi import documented
 from api.schemas import LedgerQuery
 from api.services import services_of
 from tracking.store.ledger import ledger_totals, list_ledger
@@ -14,7 +16,7 @@ from tracking.store.ledger import ledger_totals, list_ledger
 router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
 
 
-@router.get("")
+@router.get("", **documented("listLedger", LedgerPage, example=examples.LEDGER_PAGE))
 async def ledger(
     request: Request, caller: Caller, query: Annotated[LedgerQuery, Query()]
 ) -> Response:

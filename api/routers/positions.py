@@ -4,17 +4,28 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.answers import positions_page
+from api import examples
+from api.answers import Page, positions_page
 from api.auth import Caller
 from api.cursors import name_cursor, read_name_cursor
+from api.openapi import documented
 from api.schemas import LatestQuery, parse_bbox
 from api.services import services_of
+from tracking.feed import PositionUpdate
 from tracking.store.devices import DeviceFilter, list_latest
 
 router = APIRouter(prefix="/v1/positions", tags=["positions"])
 
 
-@router.get("")
+@router.get(
+    "",
+    **documented(
+        "listPositions",
+        Page[PositionUpdate],
+        example=examples.page_of(examples.POSITION),
+        also=[examples.POSITIONS_GEOJSON],
+    ),
+)
 async def latest(
     request: Request, caller: Caller, query: Annotated[LatestQuery, Query()]
 ) -> Response:

@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tracking import raw
 from tracking.quality import Quality
-from tracking.times import from_us, to_us
+from tracking.times import Moment, from_us, to_us
 
 NOTICES = "wm:notices"
 
@@ -42,8 +43,8 @@ class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
     """
 
     device: str
-    fix_time: datetime
-    received_at: datetime
+    fix_time: Moment
+    received_at: Moment
     lon: float
     lat: float
     alt_m: float | None
@@ -53,7 +54,7 @@ class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
     battery: float | None
     quality: str
     h3: str
-    attrs: msgspec.Raw
+    attrs: raw.ObjectOrNull
 
 
 class EventRecord(msgspec.Struct, frozen=True):

@@ -2,12 +2,12 @@
 
 import base64
 import codecs
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from tracking.store.connection import Connection
+from tracking.times import Moment
 
 # A page of a thousand whole payloads could be a gigabyte; one letter at a time is told in full.
 _PREVIEW_BYTES = 1_024
@@ -26,9 +26,9 @@ class DeadLetter(msgspec.Struct, frozen=True):
     reason: str
     detail: str
     n: int
-    first_received_at: datetime
-    last_received_at: datetime
-    replayed_at: datetime | None
+    first_received_at: Moment
+    last_received_at: Moment
+    replayed_at: Moment | None
     payload_bytes: int
     payload_base64: str
     payload_text: str | None

@@ -1,16 +1,20 @@
 """Reading devices and what is known of each now."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 from psycopg import sql
 
+from tracking import raw
 from tracking.feed import PositionUpdate, position_update
 from tracking.store.connection import Connection
+from tracking.store.ledger import LedgerRow
+from tracking.times import Moment
 
+Motion = Literal["unknown", "stopped", "moving"]
 # As `device_state.motion` counts them.
-MOTIONS = ("unknown", "stopped", "moving")
+MOTIONS: tuple[Motion, ...] = get_args(Motion)
 
 
 class Bbox(NamedTuple):
@@ -35,16 +39,22 @@ class DeviceView(msgspec.Struct, frozen=True):
 
     name: str
     online: bool | None
-    online_at: datetime | None
-    silent_since: datetime | None
-    heard_at: datetime | None
-    motion: str
+    online_at: Moment | None
+    silent_since: Moment | None
+    heard_at: Moment | None
+    motion: Motion
     odometer_m: float
     position: PositionUpdate | None
     groups: list[str]
     tags: list[str]
-    attrs: msgspec.Raw
-    created_at: datetime
+    attrs: raw.Object
+    created_at: Moment
+
+
+class DeviceDetail(DeviceView, frozen=True):
+    """A device with its account in the ledger."""
+
+    ledger: LedgerRow | None
 
 
 class DeviceFilter(NamedTuple):
@@ -53,7 +63,7 @@ class DeviceFilter(NamedTuple):
     names: tuple[str, ...] | None = None
     prefix: str | None = None
     online: bool | None = None
-    motion: str | None = None
+    motion: Motion | None = None
     bbox: Bbox | None = None
 
 
