@@ -15,7 +15,7 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 
 from api import problems
-from api.auth import KeyCache
+from api.credentials import credentials_of
 from api.edge import Edge
 from api.fanout import Fanout
 from api.fencebooks import FenceBooks
@@ -43,7 +43,6 @@ from api.socket import FeedProtocol
 from tracking.errors import SettingsError
 from tracking.feed import Publisher
 from tracking.settings import Settings
-from tracking.store.keys import authenticate_digest
 from tracking.store.pool import ReadPool
 
 logger = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
     services = Services(
         settings=settings,
         pool=pool,
-        keys=KeyCache(lambda digest: pool.run(authenticate_digest, digest)),
+        credentials=credentials_of(pool),
         fanout=Fanout(settings.redis_url.get_secret_value(), pool, metrics),
         books=FenceBooks(pool),
         publisher=Publisher(settings.redis_url.get_secret_value()),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 from starlette.requests import HTTPConnection
 
 if TYPE_CHECKING:
-    from api.auth import KeyCache
+    from api.credentials import Credentials
     from api.fanout import Fanout
     from api.fencebooks import FenceBooks
     from api.metrics import Metrics
@@ -21,7 +21,7 @@ class Services:
 
     settings: "Settings"
     pool: "ReadPool"
-    keys: "KeyCache"
+    credentials: "Credentials"
     fanout: "Fanout"
     books: "FenceBooks"
     publisher: "Publisher"

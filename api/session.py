@@ -1,8 +1,8 @@
 """One websocket: what a client asks for, and the tasks that answer it.
 
 Each session owns, inside one task group: `feed.read` (the client's messages), `feed.write` (what
-fan-out left in the mailbox), `feed.guard` (is the key still good), and for each subscription that
-is catching up a `feed.catch_up:<id>`. The first of them to end by `_Close` ends the session.
+fan-out left in the mailbox), `feed.guard` (is the credential still good), and for each subscription
+that is catching up a `feed.catch_up:<id>`. The first of them to end by `_Close` ends the session.
 """
 
 import asyncio
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from api.auth import REFUSED
+from api.credentials import MAX_TOKEN, Grant
 from api.fanout import Mailbox, TenantFeed
 from api.hub import Subscription, error_frame, event_frame, gap_frame, snapshot_frame
 from api.schemas import checked_bbox
 from api.services import Services
-from tracking.access import Principal
 from tracking.errors import StoreUnavailable
 from tracking.feed import encode_event, encode_position, live_event
 from tracking.interest import Interest
 from tracking.store.devices import DeviceFilter, list_latest
 from tracking.store.events import events_after, feed_cursor
-from tracking.store.keys import digest_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,6 +48,7 @@ _CATCH_UP_PAGE = 500
 
 
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Token = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TOKEN)]
 Cursor = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -60,9 +61,9 @@ class Filter(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Auth(msgspec.Struct, tag_field="op", tag="auth", forbid_unknown_fields=True):
-    """The first message of a client that cannot set headers."""
+    """The first message of a client that cannot set headers; later, a newer token."""
 
-    token: Short
+    token: Token
 
 
 class Subscribe(msgspec.Struct, tag_field="op", tag="subscribe", forbid_unknown_fields=True):
@@ -105,8 +106,7 @@ class _Close(Exception):  # noqa: N818 -- an outcome, not an error
 async def serve_socket(websocket: WebSocket, services: Services) -> None:
     """Serve one accepted websocket until either side ends it."""
     try:
-        principal, digest = await _authenticate(websocket, services)
-        await Session(websocket, services, principal, digest).run()
+        await Session(websocket, services, await _authenticate(websocket, services)).run()
     except* _Close as group:
         closing = _first(group)
         await _close(websocket, closing.code, closing.reason)
@@ -120,13 +120,10 @@ async def serve_socket(websocket: WebSocket, services: Services) -> None:
 class Session:
     """One authenticated websocket."""
 
-    def __init__(
-        self, websocket: WebSocket, services: Services, principal: Principal, digest: bytes
-    ) -> None:
+    def __init__(self, websocket: WebSocket, services: Services, grant: Grant) -> None:
         self._websocket = websocket
         self._services = services
-        self._principal = principal
-        self._digest = digest
+        self._grant = grant
         self._woken = asyncio.Event()
         self._overflowed = asyncio.Event()
         self._mailbox = Mailbox(self._woken.set, self._overflowed.set)
@@ -140,7 +137,7 @@ class Session:
         """
         with self._services.metrics.clients.track_inprogress():
             async with (
-                self._services.fanout.join(self._principal, self._mailbox) as feed,
+                self._services.fanout.join(self._grant.principal, self._mailbox) as feed,
                 asyncio.TaskGroup() as group,
             ):
                 await self._send(
@@ -160,7 +157,11 @@ class Session:
         while True:
             text = await _receive(self._websocket)
             try:
-                self._obey(_requests.decode(text), feed, group)
+                request = _requests.decode(text)
+                if isinstance(request, Auth):
+                    await self._renew(request.token)
+                else:
+                    self._obey(request, feed, group)
             except (msgspec.DecodeError, ValueError) as exc:
                 mistakes += 1
                 if mistakes > _MAX_MISTAKES:
@@ -169,7 +170,7 @@ class Session:
 
     def _obey(
         self,
-        request: Auth | Subscribe | Unsubscribe | Ping,
+        request: Subscribe | Unsubscribe | Ping,
         feed: TenantFeed,
         group: asyncio.TaskGroup,
     ) -> None:
@@ -196,9 +197,17 @@ class Session:
                     name=f"feed.catch_up:{name}",
                 )
                 self._catching_up[name] = task
-            case Auth():
-                # The header was enough; a client that always says both is not wrong.
-                pass
+
+    async def _renew(self, token: str) -> None:
+        """Live on by a newer credential of the same tenant, so that no stream has to start anew."""
+        # While the database is away nobody can be judged; the one there is goes on.
+        with suppress(StoreUnavailable):
+            grant = await self._services.credentials.grant(token.strip())
+            if grant is None:
+                raise _Close(UNAUTHORIZED, REFUSED)
+            if grant.principal.tenant_id != self._grant.principal.tenant_id:
+                raise _Close(UNAUTHORIZED, "this credential is of another tenant")
+            self._grant = grant
 
     async def _catch_up(
         self, feed: TenantFeed, subscription: Subscription, since: int | None
@@ -237,7 +246,11 @@ class Session:
         more, after = True, None
         while more:
             page = await self._services.pool.run(
-                list_latest, self._principal.tenant_id, wanted, after=after, limit=_SNAPSHOT_PAGE
+                list_latest,
+                feed.tenant_id,
+                wanted,
+                after=after,
+                limit=_SNAPSHOT_PAGE,
             )
             more = len(page) == _SNAPSHOT_PAGE
             told.update((position.device, position.fix_time) for position in page)
@@ -270,8 +283,8 @@ class Session:
             await asyncio.sleep(_GUARD_S)
             # While the database is away nobody can be judged.
             with suppress(StoreUnavailable):
-                if await self._services.keys.principal_of_digest(self._digest) is None:
-                    raise _Close(UNAUTHORIZED, "this API key was revoked")
+                if await self._services.credentials.principal(self._grant.proof) is None:
+                    raise _Close(UNAUTHORIZED, "this credential has expired or was revoked")
 
     async def _watch_overflow(self) -> None:
         await self._overflowed.wait()
@@ -285,22 +298,23 @@ class _Mistake(ValueError):  # noqa: N818 -- the client's, answered and not rais
         super().__init__(message)
 
 
-async def _authenticate(websocket: WebSocket, services: Services) -> tuple[Principal, bytes]:
-    scheme, _, key = websocket.headers.get("authorization", "").partition(" ")
+async def _authenticate(websocket: WebSocket, services: Services) -> Grant:
+    scheme, _, token = websocket.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         try:
             async with asyncio.timeout(_AUTH_WITHIN_S):
-                key = _requests_auth.decode(await _receive(websocket)).token
+                token = _requests_auth.decode(await _receive(websocket)).token
         except TimeoutError:
-            raise _Close(UNAUTHORIZED, "no key came in time") from None
+            raise _Close(UNAUTHORIZED, "no credential came in time") from None
         except msgspec.DecodeError:
             raise _Close(
-                UNAUTHORIZED, 'the first message must be {"op":"auth","token":"<API key>"}'
+                UNAUTHORIZED,
+                'the first message must be {"op":"auth","token":"<key or access token>"}',
             ) from None
-    principal = await services.keys.principal(key.strip())
-    if principal is None:
-        raise _Close(UNAUTHORIZED, "this API key is unknown or was revoked")
-    return principal, digest_of(key.strip())
+    grant = await services.credentials.grant(token.strip())
+    if grant is None:
+        raise _Close(UNAUTHORIZED, REFUSED)
+    return grant
 
 
 async def _receive(websocket: WebSocket) -> str:

@@ -24,6 +24,7 @@ from tracking.feed import (
     positions_channel,
 )
 from tracking.store.keys import create_key, list_keys, revoke_key
+from tracking.store.tenants import create_tenant
 
 TCP_CLOSE = 7  # as TCP_INFO names states
 
@@ -107,11 +108,38 @@ class TestWhoMayListen:
         self, site: Site, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(session, "_GUARD_S", 0.05)
-        monkeypatch.setattr("api.auth._REMEMBERED_S", 0.0)
+        monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
         async with feed_client(site) as client:
             await client.subscribe()
             revoke_key(database_url, list_keys(database_url)[0].id)
             assert await close_code(client) == session.UNAUTHORIZED
+
+    async def test_a_newer_credential_keeps_an_open_feed(
+        self, site: Site, database_url: str, monkeypatch: pytest.MonkeyPatch, rows: Rows
+    ) -> None:
+        monkeypatch.setattr(session, "_GUARD_S", 0.05)
+        monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+        async with feed_client(site) as client:
+            await client.subscribe(since=0)
+            newer = create_key(database_url, "default", "newer")
+            await client.send(op="auth", token=newer)
+            await client.settle()
+            revoke_key(database_url, list_keys(database_url)[0].id)
+            await client.settle()
+            rows.event("still heard")
+            assert await client.events(1) == [1]
+            revoke_key(database_url, list_keys(database_url)[1].id)
+            assert await close_code(client) == session.UNAUTHORIZED
+
+    async def test_a_newer_credential_must_be_good_and_of_the_same_tenant(
+        self, site: Site, database_url: str
+    ) -> None:
+        create_tenant(database_url, "other")
+        for token in ("wmk_wrong", create_key(database_url, "other", "theirs")):
+            async with feed_client(site) as client:
+                await client.subscribe()
+                await client.send(op="auth", token=token)
+                assert await close_code(client) == session.UNAUTHORIZED
 
     async def test_another_tenant_hears_nothing(
         self, site: Site, rows: Rows, publisher: Publisher, database_url: str
