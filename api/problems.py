@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from tracking.access import Action, Principal, roles_that_may
-from tracking.errors import InputError, StoreUnavailable
+from tracking.errors import Conflict, InputError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +135,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(InputError, _on_input)
+    app.add_exception_handler(Conflict, _on_conflict)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
 
 
@@ -178,6 +179,11 @@ def _explain(error: dict[str, Any]) -> dict[str, str]:
 async def _on_input(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, InputError)  # noqa: S101
     return _answer(request, Problem(422, str(exc), field=exc.field))
+
+
+async def _on_conflict(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, Conflict)  # noqa: S101
+    return _answer(request, Problem(409, str(exc), field=exc.field))
 
 
 async def _on_unavailable(request: Request, exc: Exception) -> Response:

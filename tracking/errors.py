@@ -9,9 +9,10 @@ WaymarkError
  +-- FeedUnavailable       Redis is away: fan-out is skipped, nothing is lost
  +-- BrokerError           the MQTT broker refused the session
  +-- InputError            a user's file, cursor or argument is wrong; `field` names it
+ +-- Conflict              what is asked contradicts what is there; `field` as above
 
 Each carries what a caller needs and builds its own sentence. The command line prints
-`str(error)` on one line and exits with 2; the api turns `InputError` into problem+json.
+`str(error)` on one line and exits with 2; the api turns the last two into problem+json.
 """
 
 
@@ -59,6 +60,14 @@ class InputError(WaymarkError):
 
     `field` names the argument, column or JSON member at fault; None when it is the whole input.
     """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+class Conflict(WaymarkError):  # noqa: N818 -- as above
+    """What is asked is well formed, and contradicts what is there; the message says what."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         self.field = field
