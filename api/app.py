@@ -24,6 +24,8 @@ from api.openapi import DescribedApi
 from api.routers import (
     alerts,
     areas,
+    assets,
+    attachments,
     dead_letters,
     devices,
     events,
@@ -98,6 +100,8 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
         positions,
         visits,
         areas,
+        assets,
+        attachments,
         why,
         events,
         fences,

@@ -28,7 +28,7 @@ RANKED = [SHIPMENT, *ASSETS]
 def claims(draw: st.DrawFn) -> list[Claim]:
     found: list[Claim] = []
     for load in [*RANKED, device("x"), device("y")]:
-        edges = sorted(draw(st.sets(st.integers(0, HORIZON), max_size=6)))
+        edges: list[int] = sorted(draw(st.sets(st.integers(0, HORIZON), max_size=6)))
         if load.kind == "device":
             carriers = ASSETS
         else:
@@ -40,7 +40,7 @@ def claims(draw: st.DrawFn) -> list[Claim]:
         for from_us, to_us in pairwise(edges):
             if draw(st.booleans()):
                 found.append(Claim(load, draw(st.sampled_from(carriers)), from_us, to_us))
-        if edges and draw(st.booleans()):
+        if draw(st.booleans()) and edges:
             found.append(Claim(load, draw(st.sampled_from(carriers)), edges[-1]))
     return draw(st.permutations(found))
 

@@ -36,6 +36,11 @@ def fences_notice(tenant: str, revision: int) -> tuple[str, bytes]:
     return NOTICES, _encoder.encode({"tenant": tenant, "fences": revision})
 
 
+def attachments_notice(tenant: str, revision: int) -> tuple[str, bytes]:
+    """The message that what carries what was edited, up to the tenant's `attachment_revision`."""
+    return NOTICES, _encoder.encode({"tenant": tenant, "attachments": revision})
+
+
 class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
     """A position as every interface of Waymark writes it; times are aware UTC datetimes.
 

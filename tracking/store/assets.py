@@ -1,14 +1,15 @@
 """Assets: whatever carries and is carried, named by whoever owns it."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 from psycopg import sql
 
+from tracking import raw
 from tracking.errors import Conflict
 from tracking.store.connection import Connection
+from tracking.times import Moment
 
 
 class AssetView(msgspec.Struct, frozen=True):
@@ -17,10 +18,10 @@ class AssetView(msgspec.Struct, frozen=True):
     id: str
     kind: str
     name: str
-    attrs: msgspec.Raw
+    attrs: raw.Object
     version: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
     updated_by: str | None
 
 

@@ -10,14 +10,14 @@ from tracking.custody import FOR_EVER_US, Claim, Custody, Kind, Ref
 from tracking.errors import Conflict, InputError
 from tracking.store.connection import Connection
 from tracking.store.custody import CARRIER, LOAD, NAMED, claims_above, moment
-from tracking.times import from_us, iso, to_us
+from tracking.times import Moment, from_us, iso, to_us
 
 # Whoever edits a tenant's attachments waits here for the others: a circle of two claims could
 # else be closed by two that do not see each other. Overlaps have the table's own lock as well.
 _LOCK_SPACE = 0x6174  # "at"
 
 _SELECT = (
-    f"SELECT a.id, a.load_kind, {LOAD}, a.carrier_kind, {CARRIER}, a.valid_from, a.valid_to, "  # noqa: S608
+    f"SELECT a.id, a.load_kind, {LOAD}, a.carrier_kind, {CARRIER}, a.valid_from, a.valid_to, "
     f"a.created_at, a.created_by, a.updated_at, a.updated_by, a.removed_at {NAMED} WHERE "
 )
 
@@ -27,9 +27,7 @@ _LIVE = {
     "asset": (
         "SELECT number FROM asset WHERE tenant_id = %s AND id = %s AND deleted_at IS NULL FOR SHARE"
     ),
-    "shipment": (
-        "SELECT number FROM shipment WHERE tenant_id = %s AND id = %s FOR KEY SHARE"
-    ),
+    "shipment": ("SELECT number FROM shipment WHERE tenant_id = %s AND id = %s FOR KEY SHARE"),
 }
 
 # From what an attachment moves down to the shipments in it, whenever they were: deriving one anew
@@ -62,13 +60,13 @@ class AttachmentView(msgspec.Struct, frozen=True, rename={"start": "from", "end"
     id: int
     load: RefView
     carrier: RefView
-    start: datetime
-    end: datetime | None
-    created_at: datetime
+    start: Moment
+    end: Moment | None
+    created_at: Moment
     created_by: str | None
-    updated_at: datetime
+    updated_at: Moment
     updated_by: str | None
-    removed_at: datetime | None
+    removed_at: Moment | None
 
 
 class Attached(NamedTuple):
@@ -130,9 +128,7 @@ async def get_attachment(conn: Connection, tenant_id: int, id_: int) -> Attachme
     return None if row is None else _view(row)
 
 
-async def attach(
-    conn: Connection, tenant_id: int, claim: Claim, *, author: str | None
-) -> Attached:
+async def attach(conn: Connection, tenant_id: int, claim: Claim, *, author: str | None) -> Attached:
     """Record that a load is on or in a carrier. The very same claim again changes nothing.
 
     Raises:
@@ -182,11 +178,11 @@ async def reattach(
         known = await get_attachment(conn, tenant_id, id_)
         if known is None or known.removed_at is not None:
             return None
-        claim = _claim(known)._replace(
-            **({} if start is None else {"from_us": to_us(start)}),
-            **({} if end is None else {"to_us": to_us(end)}),
-            **({"to_us": FOR_EVER_US} if endless else {}),
-        )
+        claim = _claim(known)
+        if start is not None:
+            claim = claim._replace(from_us=to_us(start))
+        if end is not None or endless:
+            claim = claim._replace(to_us=FOR_EVER_US if end is None else to_us(end))
         if claim.from_us >= claim.to_us:
             raise InputError("to: it is not after `from`", field="to")
         if claim == _claim(known):
@@ -220,10 +216,9 @@ async def detach(
 
 async def _locked(conn: Connection, tenant_id: int) -> int:
     await conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCK_SPACE, tenant_id))
-    found = await conn.execute(
-        "SELECT attachment_revision FROM tenant WHERE id = %s", (tenant_id,)
-    )
-    return (await found.fetchone() or (0,))[0]
+    found = await conn.execute("SELECT attachment_revision FROM tenant WHERE id = %s", (tenant_id,))
+    revision: int = (await found.fetchone() or (0,))[0]
+    return revision
 
 
 async def _live(conn: Connection, tenant_id: int, ref: Ref, field: str) -> int:
@@ -288,7 +283,9 @@ async def _edited(conn: Connection, tenant_id: int, id_: int) -> Attached:
 async def _end_number(conn: Connection, id_: int, end: str) -> int:
     column = sql.Identifier(f"{end}_number")
     query = sql.SQL("SELECT {} FROM attachment WHERE id = %s").format(column)
-    return (await (await conn.execute(query, (id_,))).fetchone() or (0,))[0]
+    found = await conn.execute(query, (id_,))
+    number: int = (await found.fetchone() or (0,))[0]
+    return number
 
 
 def _taken(other: AttachmentView) -> Conflict:
