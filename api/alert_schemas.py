@@ -1,7 +1,7 @@
 """What the api takes about rules and alerts: query parameters, and bodies, decoded by msgspec."""
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,14 +12,15 @@ from pydantic import Field
 from api.fence_schemas import decoded
 from api.problems import Problem
 from api.schemas import Paged, Query, Text, Time
+from tracking.alert_life import AlertView
 from tracking.fence_input import Id, Label, Labels, Name, ScheduleInput
 from tracking.rules import Op, Rule, Severity, check
-from tracking.times import to_us
+from tracking.store.rules import StoredRule
+from tracking.times import Moment, to_us
 
 MAX_AT_ONCE = 1_000
 _MAX_SNOOZE = timedelta(days=366)
 
-Moment = Annotated[datetime, Meta(tz=True)]
 Seconds = Annotated[float, Meta(ge=0, le=31_622_400)]
 SomeSeconds = Annotated[float, Meta(gt=0, le=31_622_400)]
 Patterns = Annotated[tuple[Label, ...], Meta(max_length=100)]
@@ -98,6 +99,43 @@ class AcknowledgeInput(NoteInput, frozen=True, forbid_unknown_fields=True):
     severity: Severity | None = None
 
 
+class RuleView(Rule, frozen=True, kw_only=True, omit_defaults=False):
+    """A rule as it is told, in one of its versions."""
+
+    version: int
+    created_at: Moment
+    updated_at: Moment
+    updated_by: str | None
+
+
+class Suppressed(msgspec.Struct, frozen=True):
+    """How many events would have been kept silent, by the reason."""
+
+    cooldown: int
+    quiet: int
+
+
+class DeviceAlerts(msgspec.Struct, frozen=True):
+    """How many alerts are about a device."""
+
+    device: str
+    alerts_n: int
+
+
+class TrialView(msgspec.Struct, frozen=True):
+    """What a rule would have raised: from how many events how many alerts, and the first of them.
+
+    `devices` come with the most alerts first.
+    """
+
+    rule: str
+    events_n: int
+    alerts_n: int
+    suppressed_n: Suppressed
+    devices: list[DeviceAlerts]
+    items: list[AlertView]
+
+
 class RuleQuery(Query):
     """Which version of a rule."""
 
@@ -118,6 +156,17 @@ class AlertQuery(Paged):
     event: UUID | None = Field(None, description="Those this event raised")
     start: Time | None = Field(None, alias="from", description="First time, included")
     end: Time | None = Field(None, alias="to", description="Last time, excluded")
+
+
+def rule_view(stored: StoredRule) -> RuleView:
+    """A stored rule as it is told."""
+    return RuleView(
+        **msgspec.structs.asdict(stored.version.rule),
+        version=stored.version.version,
+        created_at=stored.created_at,
+        updated_at=stored.updated_at,
+        updated_by=stored.updated_by,
+    )
 
 
 def rule_of(given: RuleInput, id_: str | None = None) -> Rule:

@@ -25,6 +25,21 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     next: str | None
 
 
+class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One of many that could not be had or done, and why."""
+
+    id: str | None
+    detail: str
+    field: str | None = None
+
+
+class Many(msgspec.Struct, Generic[T], frozen=True):
+    """What came of a request about many: those it was done to, and those it was not."""
+
+    items: list[T]
+    refused: list[Refusal]
+
+
 class Point(msgspec.Struct, frozen=True):
     """A place, as lon, lat and, where it is known, height."""
 

@@ -4,16 +4,39 @@ They are values of the types that are encoded, so none can say what the api woul
 """
 
 from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
 
 import msgspec
 
-from api.answers import GEOJSON, LedgerPage, Page, PositionCollection, feature
-from api.fence_schemas import DeviceInput
+from api.alert_schemas import DeviceAlerts, NoteInput, RuleView, Suppressed, TrialView
+from api.answers import GEOJSON, LedgerPage, Many, Page, PositionCollection, Refusal, feature
+from api.fence_schemas import (
+    BulkCounts,
+    DeviceInput,
+    FenceBrief,
+    FencesSaved,
+    Located,
+    LocatedAll,
+    LocateInput,
+)
 from api.openapi import Content
-from tracking.feed import PositionUpdate
+from api.preview_schemas import PreviewLine
+from api.schemas import Readiness
+from api.visit_schemas import AreaDevicesPage, AreaInput
+from tracking.alert_life import AlertedEvent, AlertView
+from tracking.because import FixTold
+from tracking.feed import CloudEvent, PositionUpdate
+from tracking.fence_bulk import BulkItem
+from tracking.fences import Audience, Buffers
+from tracking.stays import AreaDevice, Stay
 from tracking.store.dead_letters import DeadLetter
 from tracking.store.devices import DeviceDetail, DeviceView
+from tracking.store.fence_reads import FenceView
 from tracking.store.ledger import LedgerRow, LedgerTotals
+from tracking.store.visits import Visit
+from tracking.why import Explanation
+from tracking.whynot import Absence, Before, Reason
 
 NEXT = "WyJuIiwidmFuLTciXQ"
 
@@ -87,6 +110,205 @@ DEAD_LETTER = DeadLetter(
     payload_bytes=21,
     payload_base64="eyJ0IjoxNzcyOTUxNDAwMDAwLCJsb24iOg==",
     payload_text='{"t":1772951400000,"lon":',
+)
+
+EVENT = CloudEvent(
+    id="0b6f9d0e-6f0c-5d57-9d0f-3f1e2a4c5b6d",
+    source="/waymark/acme",
+    type="fence.entered",
+    subject="van-7",
+    time=_MORNING,
+    data={"fence": "depot-1", "fence_name": "Depot North", "lon": 5.1041, "lat": 52.0907},
+    tenant="acme",
+    recorded_at=_MORNING.replace(second=2),
+    revision=1,
+    status="active",
+    late=False,
+    cursor=4711,
+)
+CIRCLE = {"type": "Circle", "center": [5.1041, 52.0907], "radius_m": 150}
+FENCE = FenceView(
+    id="depot-1",
+    name="Depot North",
+    version=3,
+    shape=msgspec.Raw(msgspec.json.encode(CIRCLE)),
+    layer=None,
+    buffers=Buffers(),
+    dwell_s=900.0,
+    speed_limit_mps=None,
+    schedule=None,
+    applies_to=Audience(groups=("utrecht",)),
+    normal="outside",
+    crossed=True,
+    attrs=msgspec.Raw(b'{"cost_centre": 7}'),
+    effective_from=_MORNING.replace(day=1),
+    effective_to=None,
+    created_at=_MORNING.replace(month=1),
+    updated_at=_MORNING.replace(day=1),
+    updated_by="laptop",
+    deleted_at=None,
+    notes=[],
+)
+FENCE_INPUT = {"id": "depot-1", "name": "Depot North", "shape": CIRCLE, "dwell_s": 900}
+FENCES_INPUT = {"fences": [FENCE_INPUT]}
+FENCES_SAVED = FencesSaved(
+    items=[BulkItem("depot-1", "changed", 3)],
+    refused=[],
+    counts=BulkCounts(created=0, changed=1, unchanged=0, refused=0, repaired=0),
+    revision=218,
+)
+FENCES_FILES = [
+    Content(
+        dict[str, Any],
+        {
+            "type": "FeatureCollection",
+            "features": [
+                {
+                    "type": "Feature",
+                    "id": "depot-1",
+                    "properties": {"name": "Depot North", "radius_m": 150},
+                    "geometry": {"type": "Point", "coordinates": [5.1041, 52.0907]},
+                }
+            ],
+        },
+        GEOJSON,
+    ),
+    Content(
+        None,
+        "<kml><Placemark id='yard'><name>Yard</name><Polygon><outerBoundaryIs><LinearRing>"
+        "<coordinates>5.10,52.10 5.11,52.10 5.11,52.11 5.10,52.10</coordinates>"
+        "</LinearRing></outerBoundaryIs></Polygon></Placemark></kml>",
+        "application/vnd.google-earth.kml+xml",
+    ),
+    Content(None, "the same, zipped", "application/vnd.google-earth.kmz"),
+    Content(None, "POLYGON ((5.10 52.10, 5.11 52.10, 5.11 52.11, 5.10 52.10))", "text/plain"),
+]
+LOCATE_INPUT = LocateInput([(5.1041, 52.0907)])
+LOCATED = LocatedAll(
+    [Located(5.1041, 52.0907, [FenceBrief("depot-1", "Depot North", 3, None)])], revision=218
+)
+PREVIEW_INPUT = {"start": _MORNING.replace(day=1), "end": _MORNING, "fence": FENCE_INPUT}
+PREVIEW_LINE = PreviewLine(event=EVENT)
+VISIT = Visit(
+    device="van-7",
+    fence="depot-1",
+    fence_name="Depot North",
+    layer=None,
+    entered_at=_MORNING,
+    left_at=_MORNING.replace(hour=7, minute=5),
+    open=False,
+    inside_s=2_100.0,
+    as_of=None,
+    dwelled=True,
+    initial=False,
+    reason="left",
+    entered_event=EVENT.id,
+    left_event="5f0c3b9a-7f5e-5b5e-8a53-0a5b7f6f2a11",
+    late=False,
+    amended=False,
+)
+VISITS_CSV = "device,fence,...\r\nvan-7,depot-1,...\r\n"
+AREA_INPUT = AreaInput(shape=CIRCLE, start=_MORNING, end=_MORNING.replace(hour=18))
+AREA_DEVICES = AreaDevicesPage(
+    [
+        AreaDevice(
+            device="van-7",
+            first_seen="2026-03-08T06:30:00Z",
+            last_seen="2026-03-08T07:05:00Z",
+            fixes=211,
+            inside_s=2_100.0,
+            stays=[Stay("2026-03-08T06:30:00Z", "2026-03-08T07:05:00Z", 211)],
+        )
+    ],
+    None,
+    notes=[],
+)
+_FIX = FixTold(
+    fix_time="2026-03-08T06:30:00Z",
+    received_at="2026-03-08T06:30:01.204Z",
+    seq=None,
+    lon=5.1041,
+    lat=52.0907,
+    accuracy_m=4.0,
+    speed_mps=8.3,
+    quality="ok",
+    used=True,
+    late=False,
+    decision="entered",
+    because="it lies 31 m beyond the border, more than the buffer of 5.0 m: entered",
+    depth_m=31.0,
+)
+EXPLANATION = Explanation(
+    event=EVENT,
+    because=["06:30:00: it lies 31 m beyond the border, more than the buffer of 5.0 m: entered"],
+    thresholds={"buffer_m": 5.0, "fixes": 1, "interval_s": 10.0},
+    fence=FENCE,
+    fixes=[_FIX],
+    reproduced=True,
+)
+ABSENCE = Absence(
+    device="van-7",
+    fence=FENCE,
+    start="2026-03-08T06:20:00Z",
+    end="2026-03-08T06:40:00Z",
+    reasons=[Reason("too_far", "no fix lies nearer to the fence than 2,140 m")],
+    before=Before(None, None, 0, 0),
+    fixes=[],
+    fixes_omitted=0,
+    complete=True,
+    notes=[],
+)
+READY = Readiness("ok", {"database": "ok", "migrations": "ok", "redis": "ok"})
+UNREADY = Readiness("unavailable", {"database": "away", "migrations": "unknown", "redis": "ok"})
+RULE = RuleView(
+    id="depot-at-night",
+    name="Somebody at the depot at night",
+    types=("fence.entered",),
+    fences=("depot-1",),
+    severity="critical",
+    cooldown_s=600.0,
+    version=2,
+    created_at=_MORNING.replace(month=1),
+    updated_at=_MORNING.replace(day=1),
+    updated_by="laptop",
+)
+RULE_INPUT = {
+    "id": "depot-at-night",
+    "name": "Somebody at the depot at night",
+    "types": ["fence.entered"],
+    "fences": ["depot-1"],
+    "severity": "critical",
+    "cooldown_s": 600,
+}
+ALERT = AlertView(
+    id=UUID("c2a7f8de-4f0e-5f4e-9b0a-54d7c3f1a9b8"),
+    rule="depot-at-night",
+    rule_version=2,
+    severity="critical",
+    state="acknowledged",
+    device="van-7",
+    fence="depot-1",
+    event=AlertedEvent(EVENT.id, EVENT.type, "2026-03-08T06:30:00Z", EVENT.status, EVENT.data),
+    late=False,
+    opened_at="2026-03-08T06:30:00Z",
+    recorded_at="2026-03-08T06:30:02Z",
+    suppressed_n=0,
+    acknowledged_at="2026-03-08T06:41:10Z",
+    acknowledged_by="laptop",
+    note="the early shift",
+)
+NOTE_INPUT = NoteInput(note="the early shift")
+SNOOZE_INPUT = {"for_s": 3_600, "note": "the early shift"}
+ACKNOWLEDGE_INPUT = {"rule": "depot-at-night", "note": "the early shift"}
+ALERTS_ACKNOWLEDGED = Many([ALERT], [Refusal("7c9d3f2e-1111-5222-8333-444455556666", "resolved")])
+TRIAL_INPUT = {"rule": RULE_INPUT, "from": _MORNING.replace(day=1), "to": _MORNING, "limit": 10}
+TRIAL = TrialView(
+    rule="depot-at-night",
+    events_n=412,
+    alerts_n=1,
+    suppressed_n=Suppressed(cooldown=3, quiet=0),
+    devices=[DeviceAlerts("van-7", 1)],
+    items=[ALERT],
 )
 
 

@@ -10,8 +10,10 @@ import msgspec
 from msgspec import Meta
 from pydantic import Field
 
+from api.answers import Many
 from api.problems import Problem
 from api.schemas import Paged, Query, Text, Time
+from tracking.fence_bulk import BulkItem
 from tracking.fence_input import FenceInput, Labels, explained
 
 MAX_FENCES = 10_000
@@ -76,6 +78,47 @@ class LocateInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     points: Annotated[list[tuple[Degrees, Latitude]], Meta(max_length=MAX_POINTS)]
 
 
+class BulkCounts(msgspec.Struct, frozen=True):
+    """How many became what; `repaired` counts those that came with notes."""
+
+    created: int
+    changed: int
+    unchanged: int
+    refused: int
+    repaired: int
+
+
+class FencesSaved(Many[BulkItem], frozen=True):
+    """What became of each of many fences; `revision` counts the edits of all fences."""
+
+    counts: BulkCounts
+    revision: int
+
+
+class FenceBrief(msgspec.Struct, frozen=True):
+    """Which fence, in which version."""
+
+    id: str
+    name: str
+    version: int
+    layer: str | None
+
+
+class Located(msgspec.Struct, frozen=True):
+    """A place, and the fences it is in."""
+
+    lon: float
+    lat: float
+    fences: list[FenceBrief]
+
+
+class LocatedAll(msgspec.Struct, frozen=True):
+    """The places in the order they were asked for; `revision` counts the edits of all fences."""
+
+    items: list[Located]
+    revision: int
+
+
 class DeviceInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to change of a device; what is left out stays."""
 
@@ -84,8 +127,10 @@ class DeviceInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attrs: dict[str, Any] | None = None
 
 
-class _BulkSchema(msgspec.Struct):
-    fences: list[FenceInput]
+class BulkSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`BulkInput` as it is described: each fence is decoded alone, so that each fault is told."""
+
+    fences: Annotated[list[FenceInput], Meta(max_length=MAX_FENCES)]
 
 
 def decoded(raw: bytes, kind: type[T]) -> T:
@@ -99,40 +144,3 @@ def decoded(raw: bytes, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         fault = explained(exc)
         raise Problem(422, str(fault), field=fault.field) from None
-
-
-# The `openapi_extra` of a route that takes a file.
-FILE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            media_type: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in (
-                "application/geo+json",
-                "application/json",
-                "application/vnd.google-earth.kml+xml",
-                "application/vnd.google-earth.kmz",
-                "text/plain",
-            )
-        },
-    }
-}
-
-
-def body_of(kind: type) -> dict[str, Any]:
-    """The `openapi_extra` of a route that takes this body."""
-    shown = _BulkSchema if kind is BulkInput else kind
-    (_,), components = msgspec.json.schema_components([shown])
-    schema = _inlined({"$ref": f"#/$defs/{shown.__name__}"}, components)
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def _inlined(schema: Any, components: dict[str, Any]) -> Any:  # noqa: ANN401 -- any JSON
-    """A schema without references, which FastAPI would not resolve."""
-    if isinstance(schema, list):
-        return [_inlined(part, components) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return _inlined(components[schema["$ref"].rpartition("/")[2]], components)
-    return {name: _inlined(part, components) for name, part in schema.items()}

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -90,7 +91,7 @@ _PROBLEMS = {
 class Content(NamedTuple):
     """One way a body is written: what is encoded or decoded, and how it looks.
 
-    `kind` is a type msgspec knows; None for what is not JSON.
+    `kind` is a type msgspec knows, a tuple for one of several, None for what is not JSON.
     """
 
     kind: Any
@@ -104,8 +105,14 @@ class _Operation:
     answers: tuple[Content, ...]
     body: tuple[Content, ...]
     body_required: bool
+    otherwise: Mapping[int, Content]
     problems: frozenset[int]
     headers: tuple[str, ...]
+
+    def kinds(self) -> Iterator[Any]:
+        """Every type it speaks of."""
+        for content in (*self.answers, *self.body, *self.otherwise.values()):
+            yield from _alternatives(content.kind)
 
 
 # What the routes say of themselves, by operationId; filled while they are defined.
@@ -124,6 +131,7 @@ def documented(
     body_example: object = None,
     body_also: Collection[Content] = (),
     body_required: bool = True,
+    otherwise: Mapping[int, Content] = MappingProxyType({}),
     problems: Collection[int] = (),
     headers: Collection[str] = (),
 ) -> dict[str, Any]:
@@ -132,9 +140,9 @@ def documented(
     `operation_id` is the name generated clients give it, and never changes. `answer` is the type
     that is encoded, `Page[...]` for lists, None where there is no body; `body` the one that is
     decoded. `example` and `body_example` are values of these types, or as JSON would have them.
-    `also` are further media types of the answer, `body_also` of the body. `problems` are statuses
-    beyond those every route has: 401 and 403 with a credential, 404 with a path parameter, 422, 500
-    and 503.
+    `also` are further media types of the answer, `body_also` of the body. `otherwise` are other
+    answers that are no problems, by status. `problems` are statuses beyond those every route has:
+    401, 403 and 503 with a credential, 404 with a path parameter, 422 and 500.
     """
     answers = [] if answer is None else [Content(answer, example, media_type)]
     bodies = [] if body is None else [Content(body, body_example)]
@@ -143,6 +151,7 @@ def documented(
         (*answers, *also),
         (*bodies, *body_also),
         body_required,
+        otherwise,
         frozenset(problems),
         tuple(headers),
     )
@@ -161,7 +170,7 @@ class DescribedApi(FastAPI):
         """The OpenAPI document, made once."""
         if self.openapi_schema is None:
             self.openapi_tags = [{"name": name, "description": text} for name, text in TAGS.items()]
-            self.openapi_schema = _completed(super().openapi())
+            self.openapi_schema = plain(_completed(super().openapi()))
         return self.openapi_schema
 
 
@@ -169,8 +178,7 @@ def _completed(document: Json) -> Json:
     """FastAPI's document, which knows paths and parameters, with all that it cannot know."""
     used = [operation for _, operation in operations_of(document)]
     told = [_operations.get(operation["operationId"]) for operation in used]
-    contents = [content for one in told if one for content in (*one.answers, *one.body)]
-    schemas = _Schemas([content.kind for content in contents if content.kind is not None])
+    schemas = _Schemas([kind for one in told if one for kind in one.kinds()])
     for operation, one in zip(used, told, strict=True):
         _plain_parameters(operation)
         if one is not None:
@@ -211,20 +219,33 @@ class _Schemas:
         }
 
     def of(self, kind: object) -> Json:
-        """The schema of a type, or a reference to it."""
-        schema: Json = self._schemas[self._kinds.index(kind)]
-        return schema
+        """The schema of a type, or a reference to it; of one of several if it is a tuple."""
+        found = [self._schemas[self._kinds.index(one)] for one in _alternatives(kind)]
+        if not found:
+            return {"type": "string"}
+        return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _alternatives(kind: object) -> tuple[Any, ...]:
+    if kind is None:
+        return ()
+    return kind if isinstance(kind, tuple) else (kind,)
 
 
 def _complete(operation: Json, told: _Operation, schemas: _Schemas) -> None:
-    success: Json = {
-        "description": HTTPStatus(told.status).phrase,
-        "headers": {name: _header(name) for name in ("X-Request-Id", *told.headers)},
+    answers = {told.status: told.answers} | {
+        status: (content,) for status, content in told.otherwise.items()
     }
-    if told.answers:
-        success["content"] = _contents(told.answers, schemas)
-    operation["responses"] = {str(told.status): success} | {
-        str(status): _reference(status) for status in sorted(_refusals(operation, told))
+    operation["responses"] = {
+        str(status): {
+            "description": HTTPStatus(status).phrase,
+            "headers": {name: _header(name) for name in ("X-Request-Id", *told.headers)},
+        }
+        | ({"content": _contents(contents, schemas)} if contents else {})
+        for status, contents in answers.items()
+    } | {
+        str(status): _reference(status)
+        for status in sorted(_refusals(operation, told) - answers.keys())
     }
     if told.body:
         operation["requestBody"] = {
@@ -254,7 +275,7 @@ def _refusals(operation: Json, told: _Operation) -> set[int]:
 def _contents(contents: tuple[Content, ...], schemas: _Schemas) -> Json:
     return {
         content.media_type: {
-            "schema": {"type": "string"} if content.kind is None else schemas.of(content.kind),
+            "schema": schemas.of(content.kind),
             "example": plain(content.example),
         }
         for content in contents

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
+import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from api.problems import Problem
@@ -123,6 +124,19 @@ class DeadLetterQuery(Paged):
 
 class NoQuery(Query):
     """An endpoint without parameters."""
+
+
+class Liveness(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether requests can be served, and by part what is missing."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    checks: dict[str, str]
 
 
 def parse_bbox(text: str | None) -> Bbox | None:

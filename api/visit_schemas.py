@@ -1,14 +1,17 @@
 """What the api takes about visits, explanations and areas."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from pydantic import Field
 
+from api.answers import Page
 from api.problems import Problem
 from api.schemas import Paged, Query, Text, Time
+from tracking.stays import AreaDevice
+from tracking.times import Moment
+from tracking.visit_summary import VisitGroup
 
 
 class VisitQuery(Paged):
@@ -44,6 +47,12 @@ class VisitQuery(Paged):
             ) from None
 
 
+class VisitSummaryPage(Page[VisitGroup], frozen=True):
+    """What visits come to, and all of them together; there is no second page."""
+
+    total: VisitGroup
+
+
 class WhyNotQuery(Query):
     """What did not happen, where, to whom, and about when."""
 
@@ -53,10 +62,16 @@ class WhyNotQuery(Query):
     within_s: float = Field(600.0, gt=0, le=3_600, description="Look this far on either side")
 
 
+class AreaDevicesPage(Page[AreaDevice], frozen=True):
+    """Who was in an area; `notes` is what was mended in its shape. There is no second page."""
+
+    notes: list[str]
+
+
 class AreaInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An area and a time. Stays end where a device was not heard of for `gap_s`."""
 
     shape: dict[str, Any]
-    start: datetime
-    end: datetime
+    start: Moment
+    end: Moment
     gap_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 900.0

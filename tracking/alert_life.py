@@ -16,7 +16,7 @@ import msgspec
 from tracking.errors import WaymarkError
 from tracking.feed import EventRecord, alerts_channel, encode_event, events_channel
 from tracking.rules import RuleVersion, Severity
-from tracking.times import iso
+from tracking.times import Stamp, iso
 
 State = Literal["open", "escalated", "acknowledged", "snoozed", "resolved", "suppressed"]
 Verb = Literal["acknowledge", "snooze", "resolve", "reopen"]
@@ -96,6 +96,44 @@ class Notice(NamedTuple):
     data: dict[str, Any]
 
 
+class AlertedEvent(msgspec.Struct, frozen=True):
+    """The event an alert was raised for."""
+
+    id: str
+    type: str
+    time: Stamp
+    status: str
+    data: dict[str, Any]
+
+
+class AlertView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An alert as the api and Redis tell it; what has not happened is left out."""
+
+    id: UUID
+    rule: str
+    rule_version: int
+    severity: Severity
+    state: State
+    device: str
+    fence: str | None
+    event: AlertedEvent
+    late: bool
+    opened_at: Stamp
+    recorded_at: Stamp
+    suppressed_n: int
+    acknowledged_at: Stamp | None = None
+    acknowledged_by: str | None = None
+    snoozed_until: Stamp | None = None
+    escalated_at: Stamp | None = None
+    resolved_at: Stamp | None = None
+    resolved_by: str | None = None
+    resolved_reason: str | None = None
+    resolved_event: str | None = None
+    suppressed_by: UUID | None = None
+    suppressed_reason: Literal["cooldown", "quiet"] | None = None
+    note: str | None = None
+
+
 def notice_data(alert: Alert) -> dict[str, Any]:
     """What an event about an alert says of it."""
     data: dict[str, Any] = {
@@ -116,45 +154,39 @@ def notice_data(alert: Alert) -> dict[str, Any]:
     return data
 
 
-def alert_view(alert: Alert) -> dict[str, Any]:
-    """An alert as the api and Redis tell it; what has not happened is left out."""
-    view: dict[str, Any] = {
-        "id": str(alert.id),
-        "rule": alert.rule,
-        "rule_version": alert.rule_version,
-        "severity": alert.severity,
-        "state": alert.state,
-        "device": alert.device,
-        "fence": alert.fence,
-        "event": {
-            "id": alert.event_id,
-            "type": alert.event_type,
-            "time": iso(alert.opened_us),
-            "status": alert.event_status,
-            "data": alert.data,
-        },
-        "late": alert.late,
-        "opened_at": iso(alert.opened_us),
-        "recorded_at": iso(alert.recorded_us),
-        "suppressed_n": alert.suppressed_n,
-    }
-    happened = {
-        "acknowledged_at": alert.acknowledged_us,
-        "acknowledged_by": alert.acknowledged_by,
-        "snoozed_until": alert.snoozed_until_us,
-        "escalated_at": alert.escalated_us,
-        "resolved_at": alert.resolved_us,
-        "resolved_by": alert.resolved_by,
-        "resolved_reason": alert.resolved_reason,
-        "resolved_event": alert.resolved_event,
-        "suppressed_by": None if alert.suppressed_by is None else str(alert.suppressed_by),
-        "suppressed_reason": alert.suppressed_reason,
-        "note": alert.note,
-    }
-    for member, value in happened.items():
-        if value is not None:
-            view[member] = iso(value) if isinstance(value, int) else value
-    return view
+def alert_view(alert: Alert) -> AlertView:
+    """An alert as others are told of it."""
+    return AlertView(
+        id=alert.id,
+        rule=alert.rule,
+        rule_version=alert.rule_version,
+        severity=alert.severity,
+        state=alert.state,
+        device=alert.device,
+        fence=alert.fence,
+        event=AlertedEvent(
+            alert.event_id, alert.event_type, iso(alert.opened_us), alert.event_status, alert.data
+        ),
+        late=alert.late,
+        opened_at=iso(alert.opened_us),
+        recorded_at=iso(alert.recorded_us),
+        suppressed_n=alert.suppressed_n,
+        acknowledged_at=_iso(alert.acknowledged_us),
+        acknowledged_by=alert.acknowledged_by,
+        snoozed_until=_iso(alert.snoozed_until_us),
+        escalated_at=_iso(alert.escalated_us),
+        resolved_at=_iso(alert.resolved_us),
+        resolved_by=alert.resolved_by,
+        resolved_reason=alert.resolved_reason,
+        resolved_event=alert.resolved_event,
+        suppressed_by=alert.suppressed_by,
+        suppressed_reason=alert.suppressed_reason,
+        note=alert.note,
+    )
+
+
+def _iso(time_us: int | None) -> Stamp | None:
+    return None if time_us is None else iso(time_us)
 
 
 def notice(alert: Alert, type_: str, time_us: int, **more: str) -> Notice:

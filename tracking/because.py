@@ -9,7 +9,7 @@ from tracking.fold import Fact, Rules
 from tracking.fold.state import Motion
 from tracking.quality import Quality
 from tracking.retrace import Trace, Traced
-from tracking.times import iso
+from tracking.times import Stamp, iso
 
 _NOT_USED = {
     Quality.INVALID: "the device itself said that it had no fix",
@@ -32,8 +32,8 @@ class FixTold(msgspec.Struct, frozen=True):
     arrived after the fix that confirmed the event.
     """
 
-    fix_time: str
-    received_at: str
+    fix_time: Stamp
+    received_at: Stamp
     seq: int | None
     lon: float
     lat: float

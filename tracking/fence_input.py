@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,7 +11,7 @@ from geofence.shapes import Kind, Shape, ShapeError, definition_of, shape_of
 from tracking.errors import InputError
 from tracking.fences import Audience, Buffers, FenceDraft, FenceOptions, Schedule, Window
 from tracking.schedules import calendar
-from tracking.times import to_us
+from tracking.times import Moment, to_us
 
 # Python's `$` would also match before a line feed at the end.
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$(?!\n)"
@@ -24,7 +23,6 @@ Id = Annotated[str, Meta(pattern=ID_PATTERN)]
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=_TEXT)]
 Label = Annotated[str, Meta(min_length=1, max_length=128, pattern=_TEXT)]
 Labels = Annotated[tuple[Label, ...], Meta(max_length=1_000)]
-_Moment = Annotated[datetime, Meta(tz=True)]
 
 _MEMBERS = ("type", "coordinates", "center", "radius_m", "width_m", "cells")
 _HINTS = {
@@ -85,7 +83,7 @@ class FenceInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     normal: Literal["outside", "inside"] = "outside"
     crossed: bool = True
     attrs: dict[str, Any] = {}
-    effective_from: _Moment | None = None
+    effective_from: Moment | None = None
 
     version: Any = None
     effective_to: Any = None

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tracking.times import iso
+from tracking.times import Stamp, iso
 
 Ints = NDArray[np.int64]
 
@@ -27,8 +27,8 @@ class InsideFixes(NamedTuple):
 class Stay(msgspec.Struct, frozen=True):
     """Consecutive fixes inside: the time of the first and of the last, and how many."""
 
-    first: str
-    last: str
+    first: Stamp
+    last: Stamp
     fixes: int
 
 
@@ -36,8 +36,8 @@ class AreaDevice(msgspec.Struct, frozen=True):
     """A device that was in an area. `inside_s` is the length of its stays together."""
 
     device: str
-    first_seen: str
-    last_seen: str
+    first_seen: Stamp
+    last_seen: Stamp
     fixes: int
     inside_s: float
     stays: list[Stay]

@@ -8,6 +8,8 @@ import msgspec
 
 # With a time zone; said so where types are described.
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+# What `iso` returns.
+Stamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -16,7 +18,7 @@ _MICROSECOND = timedelta(microseconds=1)
 EARLIEST_US = 0
 
 
-def iso(time_us: int) -> str:
+def iso(time_us: int) -> Stamp:
     """`time_us` as ISO-8601 in UTC, with as many decimals as it needs (0, 3 or 6)."""
     seconds, us = divmod(time_us, 1_000_000)
     minutes, second = divmod(seconds, 60)

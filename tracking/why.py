@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tracking.alert_life import alert_view
+from tracking.alert_life import AlertView, alert_view
 from tracking.because import (
     FixTold,
     clock,
@@ -19,12 +19,12 @@ from tracking.because import (
     seconds,
     speed_fix,
 )
-from tracking.feed import encode_event
+from tracking.feed import CloudEvent, cloud_event
 from tracking.fold import Rules
 from tracking.fold.fences import CHORD_MAX_US
 from tracking.quality import Quality
 from tracking.retrace import Trace, Traced, retrace
-from tracking.store.evidence import EventEvidence
+from tracking.store.evidence import Edited, EventEvidence
 from tracking.store.fence_reads import FenceView
 from tracking.times import iso, to_us
 
@@ -37,7 +37,7 @@ class LaterNews(msgspec.Struct, frozen=True):
     """What came after the event was first told: late fixes, and edits of the fence."""
 
     fixes: list[FixTold]
-    edits: list[dict[str, Any]]
+    edits: list[Edited]
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -48,13 +48,13 @@ class Explanation(msgspec.Struct, frozen=True):
     fold had to start without the state before them.
     """
 
-    event: msgspec.Raw
+    event: CloudEvent
     because: list[str]
     thresholds: dict[str, Any]
     fence: FenceView | None = None
     rule: dict[str, Any] | None = None
-    alert: dict[str, Any] | None = None
-    source_event: msgspec.Raw | None = None
+    alert: AlertView | None = None
+    source_event: CloudEvent | None = None
     fixes: list[FixTold] = []
     fixes_omitted: int = 0
     later: LaterNews | None = None
@@ -92,9 +92,7 @@ def _told_only(evidence: EventEvidence) -> Explanation:
             )
         case _:
             because = "no fixes stand behind this event: what it says is all that is known"
-    return Explanation(
-        msgspec.Raw(encode_event(event)), [because], thresholds, fence=evidence.fence
-    )
+    return Explanation(cloud_event(event), [because], thresholds, fence=evidence.fence)
 
 
 def _alert(evidence: EventEvidence) -> Explanation:
@@ -124,12 +122,12 @@ def _alert(evidence: EventEvidence) -> Explanation:
     if source is not None and source.status == "retracted":
         because.append("the event behind it has since been retracted")
     return Explanation(
-        msgspec.Raw(encode_event(event)),
+        cloud_event(event),
         because,
         thresholds,
         rule=rule,
         alert=None if alert is None else alert_view(alert),
-        source_event=None if source is None else msgspec.Raw(encode_event(source)),
+        source_event=None if source is None else cloud_event(source),
     )
 
 
@@ -156,7 +154,7 @@ class _Folded:
         )
         notes = self._notes(trace, confirming, reproduced=reproduced)
         return Explanation(
-            event=msgspec.Raw(encode_event(evidence.event)),
+            event=cloud_event(evidence.event),
             because=self._because(trace, confirming, fixes),
             thresholds=self._thresholds(trace, confirming),
             fence=evidence.fence,
@@ -259,7 +257,7 @@ class _Folded:
         since_us = confirming.fix.received_us
         late = [t for t in trace.fixes if since_us < t.fix.received_us <= event.recorded_at_us]
         edits = [
-            edit._asdict()
+            edit
             for edit in self.evidence.edits
             if since_us < to_us(edit.recorded_at) <= event.recorded_at_us
         ]

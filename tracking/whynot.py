@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
@@ -15,7 +14,7 @@ from tracking.retrace import Trace, Traced, retrace
 from tracking.schedules import open_at
 from tracking.store.evidence import AbsenceEvidence, Question
 from tracking.store.fence_reads import FenceView
-from tracking.times import iso, to_us
+from tracking.times import Stamp, iso, to_us
 
 _TOLD_MAX = 1_000
 
@@ -28,19 +27,29 @@ class Reason(msgspec.Struct, frozen=True):
     events: list[str] = []
 
 
+class Before(msgspec.Struct, frozen=True):
+    """The state of the fence's machine: the fence the device was in, null for none, since when,
+    how often the buffer was widened, and how long a run of fixes beyond the border had become.
+    """  # noqa: D205 -- one contract
+
+    inside: str | None
+    since: Stamp | None
+    widened: int
+    run_n: int
+
+
 class Absence(msgspec.Struct, frozen=True):
     """A device at a fence around a moment, and why nothing was raised.
 
-    `before` is the machine's state ahead of the first fix: the fence of the machine the device was
-    in (null for none), since when, and how wide its buffer was.
+    `before` is the state ahead of the first fix.
     """
 
     device: str
     fence: FenceView
-    start: str
-    end: str
+    start: Stamp
+    end: Stamp
     reasons: list[Reason]
-    before: dict[str, Any] | None
+    before: Before | None
     fixes: list[FixTold]
     fixes_omitted: int
     complete: bool
@@ -70,18 +79,16 @@ def explain_absence(evidence: AbsenceEvidence, question: Question, rules: Rules)
     )
 
 
-def _before(trace: Trace) -> dict[str, Any] | None:
+def _before(trace: Trace) -> Before | None:
     if not trace.fixes:
         return None
     watch = trace.fixes[0].watch
     if watch is None:
-        return {"inside": None, "since": None, "widened": 0, "run_n": 0}
-    return {
-        "inside": trace.names.get(watch.zone) if watch.zone else None,
-        "since": iso(watch.since_us) if watch.zone else None,
-        "widened": watch.widened,
-        "run_n": watch.run_n,
-    }
+        return Before(None, None, 0, 0)
+    inside, since = None, None
+    if watch.zone:
+        inside, since = trace.names.get(watch.zone), iso(watch.since_us)
+    return Before(inside, since, watch.widened, watch.run_n)
 
 
 class _Reasons:

@@ -1,11 +1,12 @@
 """Alerts: read, and acted on."""
 
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
+from api import examples
 from api.alert_schemas import (
     MAX_AT_ONCE,
     AcknowledgeInput,
@@ -15,21 +16,36 @@ from api.alert_schemas import (
     note_of,
     snooze_us,
 )
-from api.answers import answer, page
+from api.answers import Many, Page, Refusal, answer, page
 from api.auth import Caller, Writer
 from api.cursors import number_cursor, read_number_cursor
-from api.fence_schemas import body_of, decoded
+from api.fence_schemas import decoded
+from api.openapi import documented
 from api.problems import Problem, not_found
 from api.schemas import NoQuery, check_range
 from api.services import Services, services_of
 from tracking.access import Principal
-from tracking.alert_life import Act, alert_view, announcements
+from tracking.alert_life import Act, AlertView, alert_view, announcements
 from tracking.store.alerts import Acted, AlertFilter, Tenant, act_on, get_alert, list_alerts
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 
 
-@router.get("")
+def _act_documented(operation_id: str) -> dict[str, Any]:
+    return documented(
+        operation_id,
+        AlertView,
+        example=examples.ALERT,
+        body=NoteInput,
+        body_example=examples.NOTE_INPUT,
+        body_required=False,
+        problems=[409],
+    )
+
+
+@router.get(
+    "", **documented("listAlerts", Page[AlertView], example=examples.page_of(examples.ALERT))
+)
 async def alerts(
     request: Request, caller: Caller, query: Annotated[AlertQuery, Query()]
 ) -> Response:
@@ -57,7 +73,16 @@ async def alerts(
     return page([alert_view(item.alert) for item in items], more)
 
 
-@router.post("/acknowledge", openapi_extra=body_of(AcknowledgeInput))
+@router.post(
+    "/acknowledge",
+    **documented(
+        "acknowledgeAlerts",
+        Many[AlertView],
+        example=examples.ALERTS_ACKNOWLEDGED,
+        body=AcknowledgeInput,
+        body_example=examples.ACKNOWLEDGE_INPUT,
+    ),
+)
 async def acknowledge_all(
     request: Request, caller: Writer, _: Annotated[NoQuery, Query()]
 ) -> Response:
@@ -81,14 +106,14 @@ async def acknowledge_all(
     missing = set(ids) - {alert.id for alert in done.alerts} - set(done.refused)
     refused = done.refused | dict.fromkeys(missing, "there is no such alert")
     return answer(
-        {
-            "items": [alert_view(alert) for alert in done.alerts],
-            "refused": [{"id": id_, "detail": refused[id_]} for id_ in ids if id_ in refused],
-        }
+        Many(
+            [alert_view(alert) for alert in done.alerts],
+            [Refusal(str(id_), refused[id_]) for id_ in ids if id_ in refused],
+        )
     )
 
 
-@router.get("/{id}")
+@router.get("/{id}", **documented("getAlert", AlertView, example=examples.ALERT))
 async def alert(
     request: Request,
     caller: Caller,
@@ -102,7 +127,7 @@ async def alert(
     return answer(alert_view(found))
 
 
-@router.post("/{id}/acknowledge", openapi_extra=body_of(NoteInput))
+@router.post("/{id}/acknowledge", **_act_documented("acknowledgeAlert"))
 async def acknowledge(
     request: Request,
     caller: Writer,
@@ -116,7 +141,17 @@ async def acknowledge(
     )
 
 
-@router.post("/{id}/snooze", openapi_extra=body_of(SnoozeInput))
+@router.post(
+    "/{id}/snooze",
+    **documented(
+        "snoozeAlert",
+        AlertView,
+        example=examples.ALERT,
+        body=SnoozeInput,
+        body_example=examples.SNOOZE_INPUT,
+        problems=[409],
+    ),
+)
 async def snooze(
     request: Request,
     caller: Writer,
@@ -133,7 +168,7 @@ async def snooze(
     )
 
 
-@router.post("/{id}/resolve", openapi_extra=body_of(NoteInput))
+@router.post("/{id}/resolve", **_act_documented("resolveAlert"))
 async def resolve(
     request: Request,
     caller: Writer,
@@ -145,7 +180,7 @@ async def resolve(
     return await _one(request, caller, id, lambda now_us: Act("resolve", caller.name, now_us, note))
 
 
-@router.post("/{id}/reopen", openapi_extra=body_of(NoteInput))
+@router.post("/{id}/reopen", **_act_documented("reopenAlert"))
 async def reopen(
     request: Request,
     caller: Writer,

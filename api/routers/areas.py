@@ -7,13 +7,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from api import examples
 from api.answers import answer
 from api.auth import Caller
-from api.fence_schemas import body_of, decoded
+from api.fence_schemas import decoded
+from api.openapi import documented
 from api.problems import Problem
 from api.schemas import NoQuery
 from api.services import services_of
-from api.visit_schemas import AreaInput
+from api.visit_schemas import AreaDevicesPage, AreaInput
 from geofence.shapes import ShapeError, shape_of
 from tracking.stays import Stays
 from tracking.store.areas import Area, device_names, fixes_inside
@@ -26,7 +28,16 @@ _DEVICES_MAX = 10_000
 _STAYS_MAX = 100_000
 
 
-@router.post("/devices", openapi_extra=body_of(AreaInput))
+@router.post(
+    "/devices",
+    **documented(
+        "findAreaDevices",
+        AreaDevicesPage,
+        example=examples.AREA_DEVICES,
+        body=AreaInput,
+        body_example=examples.AREA_INPUT,
+    ),
+)
 async def devices(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]) -> Response:
     """Devices with an ok fix inside the area in [start, end), and their stays, by name.
 
@@ -54,12 +65,10 @@ async def devices(request: Request, caller: Caller, _: Annotated[NoQuery, Query(
                 field="end",
             )
     names = await pool.run(device_names, list(stays.devices()))
-    return answer({"items": stays.told(names), "next": None, "notes": notes})
+    return answer(AreaDevicesPage(stays.told(names), None, notes))
 
 
 def _moment(moment: datetime, field: str) -> datetime:
-    if moment.tzinfo is None:
-        raise Problem(422, f"{field}: it has no time zone: add Z, or an offset", field=field)
     if not 1970 <= moment.year < 9999:
         raise Problem(422, f"{field}: times reach from 1970 to 9998", field=field)
     return moment.astimezone(UTC)

@@ -3,16 +3,17 @@
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from api.answers import page
+from api import examples
+from api.answers import Page, answer, page
 from api.auth import Caller
 from api.cursors import number_cursor, read_number_cursor
+from api.openapi import documented
 from api.problems import not_found
 from api.schemas import EventQuery, NoQuery, check_range
 from api.services import services_of
-from tracking.feed import encode_event
+from tracking.feed import CloudEvent, cloud_event
 from tracking.store.events import EventFilter, get_event, list_events
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
@@ -20,7 +21,9 @@ router = APIRouter(prefix="/v1/events", tags=["events"])
 _CLOUDEVENT = "application/cloudevents+json"
 
 
-@router.get("")
+@router.get(
+    "", **documented("listEvents", Page[CloudEvent], example=examples.page_of(examples.EVENT))
+)
 async def events(
     request: Request, caller: Caller, query: Annotated[EventQuery, Query()]
 ) -> Response:
@@ -46,10 +49,12 @@ async def events(
     )
     items = found[: query.limit]
     more = number_cursor(items[-1].cursor) if len(found) > len(items) else None
-    return page([msgspec.Raw(encode_event(item)) for item in items], more)
+    return page([cloud_event(item) for item in items], more)
 
 
-@router.get("/{id}")
+@router.get(
+    "/{id}", **documented("getEvent", CloudEvent, example=examples.EVENT, media_type=_CLOUDEVENT)
+)
 async def event(
     request: Request,
     caller: Caller,
@@ -60,4 +65,4 @@ async def event(
     found = await services_of(request).pool.run(get_event, caller.tenant_id, id)
     if found is None:
         raise not_found(f"event {id}")
-    return Response(encode_event(found), media_type=_CLOUDEVENT)
+    return answer(cloud_event(found), _CLOUDEVENT)

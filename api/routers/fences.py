@@ -9,21 +9,27 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api.answers import answer, page
+from api import examples
+from api.answers import Page, Refusal, answer, page
 from api.auth import Caller, Writer
 from api.cursors import name_cursor, number_cursor, read_name_cursor, read_number_cursor
 from api.fence_schemas import (
-    FILE_BODY,
     MAX_FENCES,
+    BulkCounts,
     BulkInput,
     BulkQuery,
+    BulkSchema,
+    FenceBrief,
     FenceQuery,
+    FencesSaved,
     ImportQuery,
+    Located,
+    LocatedAll,
     LocateInput,
     VersionQuery,
-    body_of,
     decoded,
 )
+from api.openapi import Content, documented
 from api.problems import Problem, not_found
 from api.schemas import NoQuery, Paged, parse_bbox
 from api.services import Services, services_of
@@ -58,7 +64,9 @@ _STATUS = {"exists": 409, "other_version": 412, "too_early": 422}
 _MAX_ERRORS = 100
 
 
-@router.get("")
+@router.get(
+    "", **documented("listFences", Page[FenceView], example=examples.page_of(examples.FENCE))
+)
 async def fences(
     request: Request, caller: Caller, query: Annotated[FenceQuery, Query()]
 ) -> Response:
@@ -78,14 +86,35 @@ async def fences(
     return page(items, name_cursor(items[-1].id) if len(found) > len(items) else None)
 
 
-@router.post("", status_code=201, openapi_extra=body_of(FenceInput))
+@router.post(
+    "",
+    **documented(
+        "createFence",
+        FenceView,
+        example=examples.FENCE,
+        status=201,
+        body=FenceInput,
+        body_example=examples.FENCE_INPUT,
+        problems=[409],
+        headers=["ETag", "Location"],
+    ),
+)
 async def create(request: Request, caller: Writer, _: Annotated[NoQuery, Query()]) -> Response:
     """Make a fence; without an `id` it gets one."""
     draft = read_fence(await request.body(), fallback_id=secrets.token_hex(8))
     return await _save_one(request, caller, draft, only_over=(0,))
 
 
-@router.put("", openapi_extra=body_of(BulkInput))
+@router.put(
+    "",
+    **documented(
+        "saveFences",
+        FencesSaved,
+        example=examples.FENCES_SAVED,
+        body=BulkSchema,
+        body_example=examples.FENCES_INPUT,
+    ),
+)
 async def save_all(
     request: Request, caller: Writer, query: Annotated[BulkQuery, Query()]
 ) -> Response:
@@ -100,7 +129,15 @@ async def save_all(
     return await _save_bulk(request, caller, bulk, partial=query.partial)
 
 
-@router.post("/import", openapi_extra=FILE_BODY)
+@router.post(
+    "/import",
+    **documented(
+        "importFences",
+        FencesSaved,
+        example=examples.FENCES_SAVED,
+        body_also=examples.FENCES_FILES,
+    ),
+)
 async def import_file(
     request: Request, caller: Writer, query: Annotated[ImportQuery, Query()]
 ) -> Response:
@@ -130,19 +167,28 @@ async def import_file(
     )
 
 
-@router.post("/locate", openapi_extra=body_of(LocateInput))
+@router.post(
+    "/locate",
+    **documented(
+        "locate",
+        LocatedAll,
+        example=examples.LOCATED,
+        body=LocateInput,
+        body_example=examples.LOCATE_INPUT,
+    ),
+)
 async def locate(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]) -> Response:
     """The fences each place is in now, borders included, whoever they apply to, and whenever."""
     points = decoded(await request.body(), LocateInput).points
     found = await services_of(request).books.locate(caller.tenant_id, points)
     items = [
-        {"lon": lon, "lat": lat, "fences": [_brief(fence) for fence in fences]}
+        Located(lon, lat, [_brief(fence) for fence in fences])
         for (lon, lat), fences in zip(points, found.fences, strict=True)
     ]
-    return answer({"items": items, "revision": found.revision})
+    return answer(LocatedAll(items, found.revision))
 
 
-@router.get("/{id}")
+@router.get("/{id}", **documented("getFence", FenceView, example=examples.FENCE, headers=["ETag"]))
 async def fence(
     request: Request,
     caller: Caller,
@@ -157,7 +203,19 @@ async def fence(
     return _told(found)
 
 
-@router.put("/{id}", openapi_extra=body_of(FenceInput))
+@router.put(
+    "/{id}",
+    **documented(
+        "saveFence",
+        FenceView,
+        example=examples.FENCE,
+        body=FenceInput,
+        body_example=examples.FENCE_INPUT,
+        otherwise={201: Content(FenceView, examples.FENCE)},
+        problems=[409, 412],
+        headers=["ETag"],
+    ),
+)
 async def save(
     request: Request,
     caller: Writer,
@@ -171,7 +229,7 @@ async def save(
     return await _save_one(request, caller, draft, only_over=only_over)
 
 
-@router.delete("/{id}", status_code=204)
+@router.delete("/{id}", **documented("deleteFence", status=204))
 async def delete(
     request: Request,
     caller: Writer,
@@ -187,7 +245,10 @@ async def delete(
     return Response(status_code=204)
 
 
-@router.get("/{id}/versions")
+@router.get(
+    "/{id}/versions",
+    **documented("listFenceVersions", Page[FenceView], example=examples.page_of(examples.FENCE)),
+)
 async def versions(
     request: Request,
     caller: Caller,
@@ -237,7 +298,20 @@ async def _save_bulk(
         _refuse_all(items)
     if not dry_run and any(item.outcome in {"created", "changed"} for item in items):
         await _notify(services, caller, edit.revision)
-    return answer({**counts(items), "revision": edit.revision, "items": items})
+    return answer(_saved(items, edit.revision))
+
+
+def _saved(items: Sequence[BulkItem], revision: int) -> FencesSaved:
+    return FencesSaved(
+        [item for item in items if item.outcome != "refused"],
+        [
+            Refusal(item.id, item.detail or "", item.field)
+            for item in items
+            if item.outcome == "refused"
+        ],
+        BulkCounts(**counts(items)),
+        revision,
+    )
 
 
 def _refuse_all(items: Sequence[BulkItem]) -> None:
@@ -293,6 +367,5 @@ def _told(view: FenceView) -> Response:
     return response
 
 
-def _brief(fence: FenceVersion) -> dict[str, object]:
-    layer = fence.options.layer
-    return {"id": fence.id, "name": fence.name, "version": fence.version, "layer": layer}
+def _brief(fence: FenceVersion) -> FenceBrief:
+    return FenceBrief(fence.id, fence.name, fence.version, fence.options.layer)

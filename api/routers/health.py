@@ -3,22 +3,33 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from api import examples
 from api.answers import answer
+from api.openapi import Content, documented
+from api.schemas import Liveness, Readiness
 from api.services import Services, services_of
 from tracking.errors import StoreUnavailable
 from tracking.feed import ping
 
 router = APIRouter(tags=["health"])
 
+_UNAVAILABLE = {503: Content(Readiness, examples.UNREADY)}
 
-@router.get("/v1/health/live")
+
+@router.get("/v1/health/live", **documented("getLiveness", Liveness, example=Liveness()))
 async def live() -> Response:
     """200 while the process answers at all."""
-    return answer({"status": "ok"})
+    return answer(Liveness())
 
 
-@router.get("/v1/health/ready")
-@router.get("/v1/health")
+@router.get(
+    "/v1/health/ready",
+    **documented("getReadiness", Readiness, example=examples.READY, otherwise=_UNAVAILABLE),
+)
+@router.get(
+    "/v1/health",
+    **documented("getHealth", Readiness, example=examples.READY, otherwise=_UNAVAILABLE),
+)
 async def ready(request: Request) -> Response:
     """200 when requests can be served, 503 when not; `checks` tells what is missing.
 
@@ -28,8 +39,10 @@ async def ready(request: Request) -> Response:
     checks = await _database_checks(services)
     checks["redis"] = await ping(services.settings.redis_url.get_secret_value())
     broken = any(checks[name] != "ok" for name in ("database", "migrations"))
-    status = "unavailable" if broken else "ok" if checks["redis"] == "ok" else "degraded"
-    response = answer({"status": status, "checks": checks})
+    without_redis = checks["redis"] != "ok"
+    response = answer(
+        Readiness("unavailable" if broken else "degraded" if without_redis else "ok", checks)
+    )
     response.status_code = 503 if broken else 200
     return response
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from api.answers import answer
+from api.openapi import documented
 from api.schemas import NoQuery
 from api.services import services_of
 
@@ -25,10 +27,19 @@ project's folder and load this page again.</p>
 """
 
 
-@router.get("/v1/map/config")
+class MapConfig(msgspec.Struct, frozen=True):
+    """`style_url` is the address of a MapLibre style, null for the plain canvas."""
+
+    style_url: str | None
+
+
+@router.get(
+    "/v1/map/config",
+    **documented("getMapConfig", MapConfig, example=MapConfig(None), problems=[422]),
+)
 async def config(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
     """The address of a MapLibre style, null for the plain canvas."""
-    return answer({"style_url": services_of(request).settings.map_style_url})
+    return answer(MapConfig(services_of(request).settings.map_style_url))
 
 
 def map_routes(map_dir: Path) -> APIRouter:

@@ -4,59 +4,39 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from msgspec import Meta
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from api import examples
 from api.auth import Caller
-from api.fence_schemas import body_of, decoded
+from api.fence_schemas import decoded
+from api.openapi import NDJSON, documented
+from api.preview_schemas import Broken, PreviewInput, PreviewLine, PreviewSchema
 from api.problems import Problem
 from api.schemas import NoQuery
 from api.services import services_of
 from tracking.access import Principal
 from tracking.errors import InputError, SchemaOutdated, StoreUnavailable, WaymarkError
-from tracking.feed import EventRecord, encode_event
-from tracking.fence_input import FenceInput, Name, read_fence
+from tracking.feed import EventRecord, cloud_event
+from tracking.fence_input import read_fence
 from tracking.fences import FenceDraft
 from tracking.fold import Rules
-from tracking.preview import MAX_DRAFTS, Preview, Progress, Question, new_id
+from tracking.preview import Preview, Progress, Question, new_id
 from tracking.settings import Settings
 from tracking.store.connection import connect
 from tracking.times import to_us
 
-MEDIA_TYPE = "application/x-ndjson"
 # A preview of much history keeps one core busy, which the feed shares.
 AT_ONCE = 2
 _RETRY_AFTER_S = "5"
 # Events are sent in portions of this size: one by one each costs as much as finding it.
 _PORTION_BYTES = 32_768
 
-_Moment = Annotated[datetime, Meta(tz=True)]
 _encoder = msgspec.json.Encoder()
-_MISSING = msgspec.Raw()
-
-
-class PreviewInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Fences as they may be saved, and over which time and, if not all, whose history."""
-
-    start: _Moment
-    end: _Moment | None = None
-    # Empty where it is missing: msgspec has no Raw that may be None.
-    fence: msgspec.Raw = _MISSING
-    fences: Annotated[list[msgspec.Raw], Meta(max_length=MAX_DRAFTS)] | None = None
-    devices: Annotated[list[Name], Meta(max_length=10_000)] | None = None
-
-
-class _PreviewSchema(msgspec.Struct):
-    start: _Moment
-    end: _Moment | None = None
-    fence: FenceInput | None = None
-    fences: list[FenceInput] | None = None
-    devices: list[Name] | None = None
 
 
 def preview_routes(at_once: int = AT_ONCE) -> APIRouter:
@@ -64,7 +44,18 @@ def preview_routes(at_once: int = AT_ONCE) -> APIRouter:
     router = APIRouter(prefix="/v1/fences", tags=["fences"])
     running = asyncio.Semaphore(at_once)
 
-    @router.post("/preview", openapi_extra=body_of(_PreviewSchema), response_class=Response)
+    @router.post(
+        "/preview",
+        **documented(
+            "previewFences",
+            PreviewLine,
+            example=examples.PREVIEW_LINE,
+            media_type=NDJSON,
+            body=PreviewSchema,
+            body_example=examples.PREVIEW_INPUT,
+            problems=[429],
+        ),
+    )
     async def preview(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]) -> Response:
         """Say what these fences would have raised in [start, end), new ones or edits by id.
 
@@ -131,28 +122,29 @@ async def _lines(prepared: Preview) -> AsyncIterator[bytes]:
     try:
         async for item in prepared.run():
             if isinstance(item, EventRecord):
-                portion += b'{"event":' + encode_event(item) + b"}\n"
+                portion += _line(PreviewLine(event=cloud_event(item)))
                 if len(portion) < _PORTION_BYTES:
                     continue
+            elif isinstance(item, Progress):
+                portion += _line(PreviewLine(progress=item))
             else:
-                name = "progress" if isinstance(item, Progress) else "summary"
-                portion += _line(name, item)
+                portion += _line(PreviewLine(summary=item))
             yield bytes(portion)
             portion.clear()
     except WaymarkError as exc:
         # The status is long sent: this line says that the answer is not whole.
-        yield bytes(portion) + _line("error", {"detail": str(exc)})
+        yield bytes(portion) + _line(PreviewLine(error=Broken(str(exc))))
 
 
-def _line(name: str, value: Any) -> bytes:  # noqa: ANN401 -- any JSON
-    return _encoder.encode({name: value}) + b"\n"
+def _line(line: PreviewLine) -> bytes:
+    return _encoder.encode(line) + b"\n"
 
 
 class _Streamed(StreamingResponse):
     """An answer in lines; what it stands on is given back when it ends, however it does."""
 
     def __init__(self, lines: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
-        super().__init__(lines, media_type=MEDIA_TYPE)
+        super().__init__(lines, media_type=NDJSON)
         self._stack = stack
         # Proxies must not gather what is sent line by line.
         self.headers["X-Accel-Buffering"] = "no"

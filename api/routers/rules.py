@@ -1,21 +1,32 @@
 """Rules: read, saved, deleted, and tried on what has happened."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api.alert_schemas import RuleInput, RuleQuery, TrialInput, rule_of
-from api.answers import answer, page
+from api import examples
+from api.alert_schemas import (
+    DeviceAlerts,
+    RuleInput,
+    RuleQuery,
+    RuleView,
+    Suppressed,
+    TrialInput,
+    TrialView,
+    rule_of,
+    rule_view,
+)
+from api.answers import Page, answer, page
 from api.auth import Caller, Writer
 from api.cursors import name_cursor, read_name_cursor
-from api.fence_schemas import body_of, decoded
+from api.fence_schemas import decoded
+from api.openapi import documented
 from api.problems import Problem, not_found
 from api.schemas import NoQuery, Paged
 from api.services import services_of
 from tracking.alert_life import alert_view
-from tracking.rules import Rule
 from tracking.store.alert_trial import try_rule
-from tracking.store.rules import StoredRule, delete_rule, get_rule, list_rules, save_rule
+from tracking.store.rules import delete_rule, get_rule, list_rules, save_rule
 
 router = APIRouter(prefix="/v1/rules", tags=["rules"])
 
@@ -28,7 +39,7 @@ RuleId = Annotated[
 ]
 
 
-@router.get("")
+@router.get("", **documented("listRules", Page[RuleView], example=examples.page_of(examples.RULE)))
 async def rules(request: Request, caller: Caller, query: Annotated[Paged, Query()]) -> Response:
     """Rules by id, in their latest versions."""
     after = read_name_cursor(query.cursor)
@@ -37,10 +48,22 @@ async def rules(request: Request, caller: Caller, query: Annotated[Paged, Query(
     )
     items = found[: query.limit]
     more = name_cursor(items[-1].version.rule.id) if len(found) > len(items) else None
-    return page([_view(item) for item in items], more)
+    return page([rule_view(item) for item in items], more)
 
 
-@router.post("", status_code=201, openapi_extra=body_of(RuleInput))
+@router.post(
+    "",
+    **documented(
+        "createRule",
+        RuleView,
+        example=examples.RULE,
+        status=201,
+        body=RuleInput,
+        body_example=examples.RULE_INPUT,
+        problems=[409],
+        headers=["Location"],
+    ),
+)
 async def create(request: Request, caller: Writer, _: Annotated[NoQuery, Query()]) -> Response:
     """Make a rule; without an `id` it gets one. It judges what is recorded from now on."""
     rule = rule_of(decoded(await request.body(), RuleInput))
@@ -49,13 +72,22 @@ async def create(request: Request, caller: Writer, _: Annotated[NoQuery, Query()
     )
     if stored is None:
         raise Problem(409, f"rule {rule.id!r} is there already: PUT changes it", field="id")
-    response = answer(_view(stored))
+    response = answer(rule_view(stored))
     response.status_code = 201
     response.headers["Location"] = f"/v1/rules/{rule.id}"
     return response
 
 
-@router.post("/test", openapi_extra=body_of(TrialInput))
+@router.post(
+    "/test",
+    **documented(
+        "testRule",
+        TrialView,
+        example=examples.TRIAL,
+        body=TrialInput,
+        body_example=examples.TRIAL_INPUT,
+    ),
+)
 async def test(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]) -> Response:
     """What a rule would have raised for what happened in [from, to), and for whom.
 
@@ -69,20 +101,18 @@ async def test(request: Request, caller: Caller, _: Annotated[NoQuery, Query()])
         try_rule, caller.tenant_id, rule, given.start, given.end, limit=given.limit
     )
     return answer(
-        {
-            "rule": rule.id,
-            "events_n": trial.events_n,
-            "alerts_n": trial.devices.total(),
-            "suppressed_n": {reason: trial.suppressed[reason] for reason in ("cooldown", "quiet")},
-            "devices": [
-                {"device": device, "alerts_n": n} for device, n in trial.devices.most_common()
-            ],
-            "items": [alert_view(alert) for alert in trial.alerts],
-        }
+        TrialView(
+            rule=rule.id,
+            events_n=trial.events_n,
+            alerts_n=trial.devices.total(),
+            suppressed_n=Suppressed(trial.suppressed["cooldown"], trial.suppressed["quiet"]),
+            devices=[DeviceAlerts(device, n) for device, n in trial.devices.most_common()],
+            items=[alert_view(alert) for alert in trial.alerts],
+        )
     )
 
 
-@router.get("/{id}")
+@router.get("/{id}", **documented("getRule", RuleView, example=examples.RULE))
 async def rule(
     request: Request,
     caller: Caller,
@@ -95,10 +125,19 @@ async def rule(
     )
     if stored is None:
         raise not_found(f"rule {id!r}" + (f" version {query.version}" if query.version else ""))
-    return answer(_view(stored))
+    return answer(rule_view(stored))
 
 
-@router.put("/{id}", openapi_extra=body_of(RuleInput))
+@router.put(
+    "/{id}",
+    **documented(
+        "saveRule",
+        RuleView,
+        example=examples.RULE,
+        body=RuleInput,
+        body_example=examples.RULE_INPUT,
+    ),
+)
 async def save(
     request: Request,
     caller: Writer,
@@ -112,10 +151,10 @@ async def save(
     )
     if stored is None:
         raise not_found(f"rule {id!r}")
-    return answer(_view(stored))
+    return answer(rule_view(stored))
 
 
-@router.delete("/{id}", status_code=204)
+@router.delete("/{id}", **documented("deleteRule", status=204))
 async def delete(
     request: Request,
     caller: Writer,
@@ -126,13 +165,3 @@ async def delete(
     if not await services_of(request).pool.run(delete_rule, caller.tenant_id, id, caller.name):
         raise not_found(f"rule {id!r}")
     return Response(status_code=204)
-
-
-def _view(stored: StoredRule) -> dict[str, Any]:
-    rule = stored.version.rule
-    return {name: getattr(rule, name) for name in Rule.__struct_fields__} | {
-        "version": stored.version.version,
-        "created_at": stored.created_at,
-        "updated_at": stored.updated_at,
-        "updated_by": stored.updated_by,
-    }

@@ -9,13 +9,15 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.answers import answer, page
+from api import examples
+from api.answers import Page, answer, page
 from api.auth import Caller
 from api.cursors import read_visit_cursor, visit_cursor
+from api.openapi import CSV, Content, documented
 from api.problems import Problem
 from api.schemas import check_range
 from api.services import services_of
-from api.visit_schemas import VisitQuery
+from api.visit_schemas import VisitQuery, VisitSummaryPage
 from tracking.access import Principal
 from tracking.store.pool import ReadPool
 from tracking.store.visits import Scope, Visit, VisitFilter, list_visits
@@ -23,7 +25,6 @@ from tracking.visit_summary import VisitSummary
 
 router = APIRouter(tags=["visits"])
 
-CSV = "text/csv"
 _COLUMNS = Visit.__struct_fields__
 # Of a report, some 2 MB at a time.
 _STEP = 2_000
@@ -31,7 +32,15 @@ _STEP = 2_000
 _MAX_COUNTED = 200_000
 
 
-@router.get("/v1/visits")
+@router.get(
+    "/v1/visits",
+    **documented(
+        "listVisits",
+        (Page[Visit], VisitSummaryPage),
+        example=examples.page_of(examples.VISIT),
+        also=[Content(None, examples.VISITS_CSV, CSV)],
+    ),
+)
 async def visits(
     request: Request, caller: Caller, query: Annotated[VisitQuery, Query()]
 ) -> Response:
@@ -96,7 +105,7 @@ async def _summary(report: AsyncIterator[list[Visit]], summary: VisitSummary) ->
                 f"from: these are more than {_MAX_COUNTED:,} visits: ask for less",
                 field="from",
             )
-    return answer({"items": summary.groups(), "next": None, "total": summary.total()})
+    return answer(VisitSummaryPage(summary.groups(), None, summary.total()))
 
 
 async def _table(first: list[Visit], report: AsyncIterator[list[Visit]]) -> AsyncIterator[bytes]:

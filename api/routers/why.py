@@ -6,8 +6,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
+from api import examples
 from api.answers import answer
 from api.auth import Caller
+from api.openapi import documented
 from api.problems import not_found
 from api.schemas import NoQuery
 from api.services import services_of
@@ -16,14 +18,16 @@ from tracking.fold import Rules
 from tracking.settings import Settings
 from tracking.store.evidence import Question, absence_evidence, event_evidence
 from tracking.times import to_us
-from tracking.why import explain
-from tracking.whynot import explain_absence
+from tracking.why import Explanation, explain
+from tracking.whynot import Absence, explain_absence
 
 # Ahead of the events' own routes: `why-not` is no event's id.
 router = APIRouter(prefix="/v1/events", tags=["events"])
 
 
-@router.get("/why-not")
+@router.get(
+    "/why-not", **documented("explainAbsence", Absence, example=examples.ABSENCE, problems=[404])
+)
 async def why_not(
     request: Request, caller: Caller, query: Annotated[WhyNotQuery, Query()]
 ) -> Response:
@@ -37,7 +41,7 @@ async def why_not(
     return answer(await asyncio.to_thread(explain_absence, evidence, question, rules))
 
 
-@router.get("/{id}/why")
+@router.get("/{id}/why", **documented("explainEvent", Explanation, example=examples.EXPLANATION))
 async def why(
     request: Request,
     caller: Caller,

@@ -565,7 +565,7 @@ async def test_the_monitor_tells_of_an_alert_on_redis_at_once(
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
     [alert] = await rig.alerts()
-    assert told[b"wm:default:alerts"] == alert_view(alert)
+    assert told[b"wm:default:alerts"] == msgspec.to_builtins(alert_view(alert))
     assert told[b"wm:default:alerts"]["event"]["id"] == str(occurrence.id)
     event = told[b"wm:default:events"]
     assert (event["type"], event["cursor"]) == ("alert.opened", 2)

@@ -335,7 +335,7 @@ class TestLists:
             {"id": "far-east", "shape": square(179.2, -17, 0.2)},
             {"id": "far-west", "shape": square(-179.4, -17, 0.2)},
         )
-        assert saved.json()["created"] == 4, saved.text
+        assert saved.json()["counts"]["created"] == 4, saved.text
         assert await ids(site, bbox=bbox) == found
 
 
@@ -352,12 +352,9 @@ class TestBulk:
         )
         assert answer.status_code == 200, answer.text
         assert answer.json() == {
-            "created": 2,
-            "changed": 1,
-            "unchanged": 1,
-            "refused": 0,
-            "repaired": 1,
+            "counts": {"created": 2, "changed": 1, "unchanged": 1, "refused": 0, "repaired": 1},
             "revision": 3,
+            "refused": [],
             "items": [
                 {"id": "same", "outcome": "unchanged", "version": 1},
                 {"id": "new-name", "outcome": "changed", "version": 2},
@@ -389,11 +386,11 @@ class TestBulk:
         ]
         assert await ids(site) == []
         partly = await put_all(site, *bad, partial=True)
-        assert [item["outcome"] for item in partly.json()["items"]] == [
-            "created",
-            "refused",
-            "refused",
-            "refused",
+        assert [item["outcome"] for item in partly.json()["items"]] == ["created"]
+        assert [one["field"] for one in partly.json()["refused"]] == [
+            "fences[1].shape.type",
+            "fences[2].id",
+            "fences[3].id",
         ]
         assert await ids(site) == ["good"]
 
@@ -412,9 +409,9 @@ class TestBulk:
         first = await put_all(site, *fences)
         assert first.status_code == 200, first.text
         assert int(first.request.headers["content-length"]) > MAX_BODY_BYTES
-        assert first.json()["created"] == 10_000
+        assert first.json()["counts"]["created"] == 10_000
         again = await put_all(site, *fences)
-        assert (again.json()["unchanged"], again.json()["revision"]) == (10_000, 1)
+        assert (again.json()["counts"]["unchanged"], again.json()["revision"]) == (10_000, 1)
         assert await located(site, (5.005, 52.005), (5.015, 52.005)) == [["f0"], []]
 
     async def test_more_is_refused(self, site: Site) -> None:
@@ -448,14 +445,14 @@ class TestImport:
             effective_from="2026-01-01T00:00:00Z",
         )
         assert done.status_code == 200, done.text
-        assert done.json()["created"] == 2
+        assert done.json()["counts"]["created"] == 2
         fence = (await site.get("/v1/fences/nl-a")).json()
         assert (fence["layer"], fence["dwell_s"]) == ("zones", 60)
         assert fence["effective_from"] == "2026-01-01T00:00:00Z"
 
     async def test_a_dry_run_saves_nothing(self, site: Site) -> None:
         await put(site, "a", shape=square(1, 1))
-        done = (await self.send(site, self.collection("a", "b"), dry_run="true")).json()
+        done = (await self.send(site, self.collection("a", "b"), dry_run="true")).json()["counts"]
         assert (done["created"], done["changed"]) == (1, 1)
         assert await ids(site) == ["a"]
 
@@ -476,7 +473,8 @@ class TestImport:
         assert_problem(done, 422, "features[1].coordinates[0]")
         assert await ids(site) == []
         partly = await self.send(site, document, partial="true")
-        assert [item["outcome"] for item in partly.json()["items"]] == ["created", "refused"]
+        assert [item["id"] for item in partly.json()["items"]] == ["a"]
+        assert [one["id"] for one in partly.json()["refused"]] == ["b"]
 
     @pytest.mark.parametrize("body", [b"", b"\x00\x01", b"hello", b'{"type": "Po', b"{}"])
     async def test_what_is_no_file_of_fences_is_refused(self, site: Site, body: bytes) -> None:

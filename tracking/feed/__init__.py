@@ -6,12 +6,14 @@ cut off reads the database from its last cursor. Owns no SQL and no policy of wh
 
 from tracking.feed.codec import (
     NOTICES,
+    CloudEvent,
     EventRecord,
     LiveEvent,
     LivePosition,
     PositionUpdate,
     alerts_channel,
     attachments_notice,
+    cloud_event,
     decode_event,
     decode_positions,
     encode_event,
@@ -32,6 +34,7 @@ from tracking.feed.subscriber import Delivery, Lost, Subscribed, Subscriber
 
 __all__ = [
     "NOTICES",
+    "CloudEvent",
     "Delivery",
     "EventRecord",
     "LiveEvent",
@@ -43,6 +46,7 @@ __all__ = [
     "Subscriber",
     "alerts_channel",
     "attachments_notice",
+    "cloud_event",
     "decode_event",
     "decode_positions",
     "encode_event",

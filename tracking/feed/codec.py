@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import repeat
-from typing import Any
+from typing import Any, Literal, cast
 
 import msgspec
 import numpy as np
@@ -112,21 +112,23 @@ class _Place(msgspec.Struct, frozen=True, gc=False):
     lat: float | None = None
 
 
-class _CloudEvent(msgspec.Struct, frozen=True):
+class CloudEvent(msgspec.Struct, frozen=True):
+    """An event as CloudEvents 1.0 has it, with what is ours: where it stands, and its revision."""
+
     id: str
     source: str
     type: str
     subject: str
-    time: datetime
-    data: dict[str, object]
+    time: Moment
+    data: dict[str, Any]
     tenant: str
-    recorded_at: datetime
+    recorded_at: Moment
     revision: int
-    status: str
+    status: Literal["active", "retracted"]
     late: bool
     cursor: int
-    specversion: str = "1.0"
-    datacontenttype: str = "application/json"
+    specversion: Literal["1.0"] = "1.0"
+    datacontenttype: Literal["application/json"] = "application/json"
 
 
 class _Updates(msgspec.Struct):
@@ -144,7 +146,7 @@ _raw_updates_decoder = msgspec.json.Decoder(_RawUpdates)
 _live_position_decoder = msgspec.json.Decoder(LivePosition)
 _event_head_decoder = msgspec.json.Decoder(_EventHead)
 _place_decoder = msgspec.json.Decoder(_Place)
-_event_decoder = msgspec.json.Decoder(_CloudEvent)
+_event_decoder = msgspec.json.Decoder(CloudEvent)
 _LABELS = [quality.label for quality in Quality]
 
 
@@ -267,24 +269,27 @@ def encode_position(update: PositionUpdate) -> bytes:
     return _encoder.encode(update)
 
 
+def cloud_event(event: EventRecord) -> CloudEvent:
+    """An event as every interface of Waymark tells it."""
+    return CloudEvent(
+        id=event.id,
+        source=f"/waymark/{event.tenant}",
+        type=event.type,
+        subject=event.subject,
+        time=from_us(event.time_us),
+        data=event.data,
+        tenant=event.tenant,
+        recorded_at=from_us(event.recorded_at_us),
+        revision=event.revision,
+        status=cast("Literal['active', 'retracted']", event.status),
+        late=event.late,
+        cursor=event.cursor,
+    )
+
+
 def encode_event(event: EventRecord) -> bytes:
     """The message of `events_channel`: one CloudEvents 1.0 JSON object."""
-    return _encoder.encode(
-        _CloudEvent(
-            id=event.id,
-            source=f"/waymark/{event.tenant}",
-            type=event.type,
-            subject=event.subject,
-            time=from_us(event.time_us),
-            data=event.data,
-            tenant=event.tenant,
-            recorded_at=from_us(event.recorded_at_us),
-            revision=event.revision,
-            status=event.status,
-            late=event.late,
-            cursor=event.cursor,
-        )
-    )
+    return _encoder.encode(cloud_event(event))
 
 
 def decode_event(payload: bytes) -> EventRecord:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 from psycopg import IsolationLevel
 
 from tracking.alert_life import Alert
@@ -25,7 +26,7 @@ from tracking.store.fence_reads import FenceView, get_fence
 from tracking.store.fences import US
 from tracking.store.repairs import Checkpoint, nearest_checkpoint
 from tracking.store.rules import StoredRule, get_rule
-from tracking.times import EARLIEST_US, from_us, to_us
+from tracking.times import EARLIEST_US, Moment, from_us, to_us
 
 # Fixes shown before what is to be explained.
 BEFORE = 5
@@ -89,13 +90,13 @@ class StoredFix(NamedTuple):
     received_us: int
 
 
-class Edited(NamedTuple):
+class Edited(msgspec.Struct, frozen=True):
     """A version of a fence and when it was saved."""
 
     version: int
-    recorded_at: datetime
-    effective_from: datetime
-    effective_to: datetime | None
+    recorded_at: Moment
+    effective_from: Moment
+    effective_to: Moment | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
 """Reading fences for people: one, a list, and all versions of one."""
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 from psycopg import sql
 
+from tracking import raw
 from tracking.fences import Audience, Buffers, FenceOptions, Schedule
 from tracking.store.connection import Connection
 from tracking.store.devices import Bbox
+from tracking.times import Moment
 
 
 class FenceView(msgspec.Struct, frozen=True):
@@ -21,7 +22,7 @@ class FenceView(msgspec.Struct, frozen=True):
     id: str
     name: str
     version: int
-    shape: msgspec.Raw
+    shape: raw.Object
     layer: str | None
     buffers: Buffers
     dwell_s: float | None
@@ -30,13 +31,13 @@ class FenceView(msgspec.Struct, frozen=True):
     applies_to: Audience
     normal: str
     crossed: bool
-    attrs: msgspec.Raw
-    effective_from: datetime
-    effective_to: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    attrs: raw.Object
+    effective_from: Moment
+    effective_to: Moment | None
+    created_at: Moment
+    updated_at: Moment
     updated_by: str | None
-    deleted_at: datetime | None
+    deleted_at: Moment | None
     notes: list[str]
 
 

@@ -15,7 +15,7 @@ from psycopg import sql
 from tracking.fold.presence import load_presences
 from tracking.store.connection import Connection
 from tracking.store.eventlog import Device
-from tracking.times import to_us
+from tracking.times import Moment, to_us
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -30,11 +30,11 @@ class Visit(msgspec.Struct, frozen=True):
     fence: str
     fence_name: str
     layer: str | None
-    entered_at: datetime
-    left_at: datetime | None
+    entered_at: Moment
+    left_at: Moment | None
     open: bool
     inside_s: float | None
-    as_of: datetime | None
+    as_of: Moment | None
     dwelled: bool
     initial: bool
     reason: str | None
