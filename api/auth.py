@@ -1,6 +1,6 @@
 """Who asks and may they: the dependencies of every route."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api.problems import forbidden, unauthorized
 from api.services import services_of
 from tracking.access import Action, Principal
+from tracking.store.acting import Mandate, act
 
 # Of whatever kind it is: what was guessed learns nothing.
 REFUSED = "this credential is unknown, has expired or was revoked"
@@ -17,6 +18,9 @@ _bearer = HTTPBearer(
     auto_error=False,
     description="An API key (`waymark key create`) or an access token (`POST /v1/auth/token`)",
 )
+
+# Nothing is audited that these do.
+_READING = {"GET", "HEAD"}
 
 
 async def _authenticated(
@@ -28,11 +32,20 @@ async def _authenticated(
     grant = await services_of(request).credentials.grant(credentials.credentials)
     if grant is None:
         raise unauthorized(REFUSED)
+    act(
+        Mandate.of(
+            grant.principal,
+            request_id=request.state.request_id,
+            ip=request.client.host if request.client else "",
+            changes=request.method not in _READING,
+        )
+    )
     return grant.principal
 
 
-def _who_may(action: Action) -> Callable[[Request, Principal], Principal]:
-    def permitted(
+def _who_may(action: Action) -> Callable[[Request, Principal], Awaitable[Principal]]:
+    # Without anything to wait for, but a plain function would be sent to another thread.
+    async def permitted(
         request: Request, principal: Annotated[Principal, Depends(_authenticated)]
     ) -> Principal:
         noun = request.scope["route"].tags[0]

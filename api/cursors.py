@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from api.problems import bad_cursor
+from tracking.store.audit import AuditKey
 from tracking.store.positions import PositionKey
 from tracking.store.visits import VisitKey
 from tracking.times import from_us, to_us
@@ -83,6 +84,23 @@ def read_visit_cursor(token: str | None) -> VisitKey | None:
         return None
     _, time_us, device, fence = _decode(token, tuple[Literal["v"], TimeUs, Name, Name])
     return VisitKey(from_us(time_us), device, fence)
+
+
+def audit_cursor(key: AuditKey) -> str:
+    """Behind this line of the audit log."""
+    return _encode(["a", to_us(key.at), key.id])
+
+
+def read_audit_cursor(token: str | None) -> AuditKey | None:
+    """The key in a token.
+
+    Raises:
+        Problem: 400, the token is not one of `audit_cursor`.
+    """
+    if token is None:
+        return None
+    _, time_us, id_ = _decode(token, tuple[Literal["a"], TimeUs, Int8])
+    return AuditKey(from_us(time_us), id_)
 
 
 def _encode(parts: list[str | int]) -> str:

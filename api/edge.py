@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
 from api.problems import MEDIA_TYPE, Problem, problem_body
+from tracking.store.acting import NOBODY, act
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # A pipelined request is served in the context of the one before it.
+        act(NOBODY)
         exchange = _Exchange(scope, receive, send, self._headers)
         started = time.perf_counter()
         try:

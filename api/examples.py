@@ -30,6 +30,7 @@ from tracking.feed import CloudEvent, PositionUpdate
 from tracking.fence_bulk import BulkItem
 from tracking.fences import Audience, Buffers
 from tracking.stays import AreaDevice, Stay
+from tracking.store.audit import AuditLine
 from tracking.store.dead_letters import DeadLetter
 from tracking.store.devices import DeviceDetail, DeviceView
 from tracking.store.fence_reads import FenceView
@@ -111,7 +112,20 @@ DEAD_LETTER = DeadLetter(
     payload_base64="eyJ0IjoxNzcyOTUxNDAwMDAwLCJsb24iOg==",
     payload_text='{"t":1772951400000,"lon":',
 )
-
+AUDIT_LINE = AuditLine(
+    id=4711,
+    at=_MORNING,
+    actor_kind="user",
+    actor_id=3,
+    actor_name="ann@acme.example",
+    request_id="3f9c0d1b7a52e684",
+    ip="192.0.2.7",
+    action="update",
+    noun="devices",
+    key="van-7",
+    before=msgspec.Raw(b'{"tags": []}'),
+    after=msgspec.Raw(b'{"tags": ["cold"]}'),
+)
 EVENT = CloudEvent(
     id="0b6f9d0e-6f0c-5d57-9d0f-3f1e2a4c5b6d",
     source="/waymark/acme",

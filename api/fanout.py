@@ -34,6 +34,7 @@ from tracking.feed import (
     positions_channel,
     split_positions,
 )
+from tracking.store.acting import Mandate, act
 from tracking.store.devices import latest_heard_since
 from tracking.store.events import events_after, feed_cursor
 from tracking.store.pool import ReadPool
@@ -217,6 +218,8 @@ class Fanout:
                 feed.tick()
 
     async def _follow(self, feed: TenantFeed) -> None:
+        # For the tenant, not for the client that happened to be the first.
+        act(Mandate.reader(feed.tenant_id))
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_RECHECK_S if self.live else _POLL_EVENTS_S):

@@ -31,6 +31,7 @@ TAGS = {
     "alerts": "What rules raised, and what people did about it.",
     "assets": "Whatever carries and is carried, and where each is and was.",
     "attachments": "What was on or in what, and when.",
+    "audit": "Who did what, and what it was before.",
     "dead letters": "Messages that could not be understood, byte for byte.",
     "devices": "Whatever sends positions, its state now, and where it has been.",
     "events": "What happened, as CloudEvents with gapless cursors; and why.",

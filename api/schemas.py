@@ -122,6 +122,17 @@ class DeadLetterQuery(Paged):
     device: Text | None = None
 
 
+class AuditQuery(Paged):
+    """Which lines of the audit log."""
+
+    actor: Text | None = Field(None, description="Name of the user or key")
+    noun: Text | None = Field(None, description="Such as `fences`")
+    key: Text | None = Field(None, description="Which of them; with `noun`")
+    action: Text | None = Field(None, description="`create`, `update`, `delete`, `export`, ...")
+    start: Time | None = Field(None, alias="from", description="First time, included")
+    end: Time | None = Field(None, alias="to", description="Last time, excluded")
+
+
 class NoQuery(Query):
     """An endpoint without parameters."""
 

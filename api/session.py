@@ -23,6 +23,7 @@ from api.services import Services
 from tracking.errors import StoreUnavailable
 from tracking.feed import encode_event, encode_position, live_event
 from tracking.interest import Interest
+from tracking.store.acting import Mandate, act
 from tracking.store.devices import DeviceFilter, list_latest
 from tracking.store.events import events_after, feed_cursor
 
@@ -106,7 +107,9 @@ class _Close(Exception):  # noqa: N818 -- an outcome, not an error
 async def serve_socket(websocket: WebSocket, services: Services) -> None:
     """Serve one accepted websocket until either side ends it."""
     try:
-        await Session(websocket, services, await _authenticate(websocket, services)).run()
+        grant = await _authenticate(websocket, services)
+        act(Mandate.of(grant.principal, changes=False))
+        await Session(websocket, services, grant).run()
     except* _Close as group:
         closing = _first(group)
         await _close(websocket, closing.code, closing.reason)

@@ -33,6 +33,16 @@ class Principal(NamedTuple):
     user_id: int | None = None
     scopes: frozenset[str] | None = None
 
+    @property
+    def kind(self) -> Literal["user", "key"]:
+        """What kind of credential was shown."""
+        return "key" if self.user_id is None else "user"
+
+    @property
+    def actor(self) -> str:
+        """Who this is to the audit log: kind, id and name, which may hold colons."""
+        return f"{self.kind}:{self.user_id or self.key_id or ''}:{self.name}"
+
     def may(self, noun: str, action: Action) -> bool:
         """Whether the role grants this and the scopes let it pass."""
         if action not in _GRANTS.get(self.role, ()):

@@ -79,9 +79,10 @@ def _pending(conn: "psycopg.Connection[tuple[object, ...]]") -> list[Migration]:
 
 
 def _flavour(conn: "psycopg.Connection[tuple[object, ...]]") -> Flavour:
+    # A setting that is there where the library is preloaded; `shared_preload_libraries` itself may
+    # be read by few.
     row = conn.execute(
-        "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb' "
-        "AND current_setting('shared_preload_libraries') ~ 'timescaledb'"
+        "SELECT 1 FROM pg_settings WHERE name = 'timescaledb.max_background_workers'"
     ).fetchone()
     return "timescale" if row else "native"
 

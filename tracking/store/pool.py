@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from tracking.errors import SchemaOutdated, SettingsError, StoreUnavailable
+from tracking.store.acting import NOBODY, Mandate, current_mandate, lock_down, settle
 from tracking.store.connection import Connection, prepare
 from tracking.store.migrate import check
 
@@ -21,8 +23,23 @@ _WAIT_S = 2.0
 _STATEMENT_S = 10
 
 
+class _PooledConnection(AsyncConnection[tuple[Any, ...]]):
+    """A connection that remembers whom it acts for: of most pairs of queries it is the same."""
+
+    # None while that is being changed: who gives up then leaves it unknown.
+    settled: tuple[str, ...] | None = NOBODY.settings
+
+    async def settle(self, mandate: Mandate) -> None:
+        if self.settled != mandate.settings:
+            self.settled = None
+            await settle(self, mandate)
+            self.settled = mandate.settings
+
+
 class ReadPool:
     """Runs queries and edits of `tracking.store` on pooled connections; tasks share one instance.
+
+    Each runs on the mandate of its task, `tracking.store.acting`.
 
     `open` returns at once and never fails for a database that is away: each query tries again.
 
@@ -36,13 +53,15 @@ class ReadPool:
         except psycopg.ProgrammingError as exc:
             raise SettingsError(f"WAYMARK_DATABASE_URL cannot be used: {_sentence(exc)}") from exc
         self._database_url = database_url
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[_PooledConnection] = AsyncConnectionPool(
             database_url,
+            connection_class=_PooledConnection,
             kwargs={
                 "autocommit": True,
                 "application_name": "waymark-api",
                 "connect_timeout": 2,
-                "options": f"-c timezone=UTC -c statement_timeout={_STATEMENT_S}s",
+                "options": f"-c timezone=UTC -c statement_timeout={_STATEMENT_S}s "
+                f"-c waymark.tenant_id={NOBODY.settings[0]}",
             },
             # With none kept open and attempts that end after a second, each request makes its
             # own attempt: an outage is over for us one request after it is over.
@@ -107,6 +126,7 @@ class ReadPool:
     ) -> T:
         async with self._pool.connection() as conn:
             try:
+                await conn.settle(current_mandate())
                 return await query(conn, *args, **kwargs)
             except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
                 if conn.closed:
@@ -123,6 +143,7 @@ class ReadPool:
 
 
 async def _configure(conn: Connection) -> None:
+    await lock_down(conn)
     # What is missing is told by the query that needs it.
     await prepare(conn, ("ingest_event",))
 

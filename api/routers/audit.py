@@ -1,0 +1,34 @@
+"""The audit log: who did what."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.answers import Page, page
+from api.auth import Admin
+from api.cursors import audit_cursor, read_audit_cursor
+from api.examples import AUDIT_LINE, page_of
+from api.openapi import documented
+from api.schemas import AuditQuery, check_range
+from api.services import services_of
+from tracking.store.audit import AuditFilter, AuditKey, AuditLine, list_audit
+
+router = APIRouter(prefix="/v1/audit", tags=["audit"])
+
+
+@router.get("", **documented("listAudit", Page[AuditLine], example=page_of(AUDIT_LINE)))
+async def list_all(
+    request: Request, caller: Admin, query: Annotated[AuditQuery, Query()]
+) -> Response:
+    """What people and services did in this tenant, the newest first. Nothing removes a line."""
+    check_range(query.start, query.end)
+    found = await services_of(request).pool.run(
+        list_audit,
+        caller.tenant_id,
+        AuditFilter(query.actor, query.noun, query.key, query.action, query.start, query.end),
+        before=read_audit_cursor(query.cursor),
+        limit=query.limit + 1,
+    )
+    items = found[: query.limit]
+    more = AuditKey(items[-1].at, items[-1].id) if len(found) > len(items) else None
+    return page(items, None if more is None else audit_cursor(more))

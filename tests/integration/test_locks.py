@@ -1,0 +1,199 @@
+"""The second lock: whatever forgets its tenant sees nothing, on each flavour of storage."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.integration.api_site import Rows
+from tests.services import Postgres
+from tracking.access import Principal
+from tracking.store.acting import NOBODY, SYSTEM, Mandate, acting
+from tracking.store.connection import Connection
+from tracking.store.devices import get_device
+from tracking.store.migrate import migrate
+from tracking.store.pool import ReadPool
+
+# Tables without rows of a tenant, which the api has no grant for.
+_NO_TENANTS = {"schema_migration", "ingest_worker"}
+# Tables no principal changes: the devices, the workers and the log itself write them.
+_NOT_EDITED = {
+    "alert_cursor",
+    "audit_log",
+    "checkpoint",
+    "dead_letter",
+    "device_state",
+    "event",
+    "ledger_reason",
+    "measurement",
+    "position",
+    "repair",
+    "tag_read",
+}
+
+_TABLES = """
+SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity
+    OR to_regclass(format('waymark_api.%I', c.relname)) IS NOT NULL,
+    EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'audit')
+FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+    AND NOT c.relispartition
+"""
+
+
+@asynccontextmanager
+async def pool_of(database_url: str) -> AsyncIterator[ReadPool]:
+    pool = ReadPool(database_url)
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def _one(conn: Connection, query: str) -> object:
+    found = await conn.execute(query.encode())
+    row = await found.fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def _names(conn: Connection, query: str) -> set[str]:
+    return {row[0] async for row in await conn.execute(query.encode())}
+
+
+def test_every_table_is_guarded_and_audited_or_listed_as_not(database_url: str) -> None:
+    with psycopg.connect(database_url) as conn:
+        tables = {name: flags for name, *flags in conn.execute(_TABLES.encode())}
+    unguarded = {name for name, (guarded, _) in tables.items() if not guarded}
+    assert unguarded == _NO_TENANTS, "call guard_table for them in their migration"
+    unaudited = {name for name, (_, audited) in tables.items() if not audited}
+    assert unaudited == _NO_TENANTS | _NOT_EDITED, "call audit_table for them in their migration"
+
+
+@pytest.fixture
+def red(database_url: str) -> Iterator[Rows]:
+    with Rows(database_url, "red") as rows:
+        yield rows
+
+
+async def test_a_query_that_forgets_its_tenant_sees_only_what_its_principal_may(
+    database_url: str, red: Rows
+) -> None:
+    with Rows(database_url, "blue") as blue:
+        for rows in (red, blue):
+            rows.fixes(rows.device("van"), 3)
+            rows.event("van")
+            rows.fence("depot")
+    async with pool_of(database_url) as pool:
+        for table, n in {"device": 1, "position": 3, "event": 1, "fence": 1, "tenant": 1}.items():
+            count = f"SELECT count(*) FROM {table}"  # noqa: S608 -- of the names above
+            assert await pool.run(_one, count) == 0, table
+            with acting(Mandate.reader(red.tenant_id)):
+                assert await pool.run(_one, count) == n, table
+            with acting(SYSTEM):
+                assert await pool.run(_one, count) == 2 * n + (table == "tenant"), table
+            with acting(NOBODY):
+                assert await pool.run(_one, count) == 0, table
+
+
+async def test_a_write_for_another_tenant_is_refused(database_url: str, red: Rows) -> None:
+    async with pool_of(database_url) as pool:
+        with acting(Mandate.reader(red.tenant_id)):
+            statement = (
+                "INSERT INTO fence (tenant_id, id, version, since) VALUES "
+                "({}, 'x', 1, now()) RETURNING tenant_id"
+            )
+            assert await pool.run(_one, statement.format(red.tenant_id)) == red.tenant_id
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await pool.run(_one, statement.format(1))
+
+
+async def test_tasks_share_connections_and_never_their_tenants(
+    database_url: str, red: Rows
+) -> None:
+    """Many tasks of two tenants over few connections: each sees its own, whoever was before."""
+    red.device("red-van")
+    with Rows(database_url, "blue") as blue:
+        blue.device("blue-van")
+    async with pool_of(database_url) as pool:
+
+        async def seen_by(rows: Rows) -> set[str]:
+            with acting(Mandate.reader(rows.tenant_id)):
+                return await pool.run(_names, "SELECT name FROM device")
+
+        seen = await asyncio.gather(*(seen_by((red, blue)[i % 2]) for i in range(100)))
+    assert [names == {"red-van"} for names in seen] == [i % 2 == 0 for i in range(100)]
+
+
+async def test_a_request_given_up_half_way_does_not_leave_its_tenant_behind(
+    database_url: str, red: Rows
+) -> None:
+    red.device("red-van")
+    async with pool_of(database_url) as pool:
+        for _ in range(20):
+            with acting(Mandate.reader(red.tenant_id)):
+                task = asyncio.create_task(pool.run(_names, "SELECT name FROM device"))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert await pool.run(_names, "SELECT name FROM device") == set()
+
+
+async def test_the_api_may_neither_change_nor_remove_a_line_of_the_audit_log(
+    database_url: str,
+) -> None:
+    async with pool_of(database_url) as pool:
+        with acting(SYSTEM):
+            for statement in ("DELETE FROM audit_log", "UPDATE audit_log SET noun = ''"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    await pool.run(_one, statement)
+
+
+def test_databases_of_one_cluster_may_be_migrated_at_once() -> None:
+    """The role is the cluster's: one migration makes it, the others find it."""
+    with Postgres() as server:
+        with psycopg.connect(server.url(), autocommit=True) as conn:
+            for i in range(3):
+                conn.execute(f"CREATE DATABASE d{i}".encode())
+        applied: list[list[str]] = []
+        threads = [
+            threading.Thread(target=lambda url: applied.append(migrate(url)), args=[url])
+            for url in map(server.url, ("d0", "d1", "d2"))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(applied) == 3
+        assert len(applied[0]) == len(applied[1]) == len(applied[2]) > 0
+
+
+async def test_an_owner_without_rights_to_make_a_role_is_locked_out_all_the_same() -> None:
+    with Postgres() as server:
+        with psycopg.connect(server.url(), autocommit=True) as conn:
+            conn.execute("CREATE ROLE plain LOGIN")
+            conn.execute("CREATE DATABASE theirs OWNER plain")
+        url = make_conninfo(server.url("theirs"), user="plain")
+        migrate(url)
+        with Rows(url, "red") as red:
+            red.fixes(red.device("van"), 3)
+            red.event("van")
+        with psycopg.connect(url) as conn:
+            assert conn.execute("SELECT to_regrole('waymark_api')").fetchone() == (None,)
+            # The processes that serve every tenant are not in the way of their own lock.
+            assert conn.execute("SELECT count(*) FROM device").fetchone() == (1,)
+        async with pool_of(url) as pool:
+            for table in ("device", "event", "position", "tenant"):
+                assert await pool.run(_one, f"SELECT count(*) FROM {table}") == 0  # noqa: S608
+            with acting(Mandate.reader(red.tenant_id)):
+                assert await pool.run(get_device, red.tenant_id, "van") is not None
+
+
+def test_a_principal_is_told_by_kind_id_and_name() -> None:
+    key = Principal(1, "default", "viewer", 7, name="map: hall 2")
+    assert key.actor == "key:7:map: hall 2"
+    assert key._replace(user_id=3).actor == "user:3:map: hall 2"
