@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from tracking.access import Principal
 from tracking.errors import InputError, StoreUnavailable
 from tracking.store.keys import authenticate, create_key, list_keys, revoke_key
 from tracking.store.tenants import create_tenant
@@ -25,12 +26,8 @@ async def test_a_key_stands_for_its_tenant_and_role(database_url: str) -> None:
     tenant_id = create_tenant(database_url, "acme")
     key = create_key(database_url, "acme", "map in the hall", "dispatcher")
     key_id = list_keys(database_url, "acme")[0].id
-    assert await principal_of(database_url, key) == (
-        tenant_id,
-        "acme",
-        "dispatcher",
-        key_id,
-        "map in the hall",
+    assert await principal_of(database_url, key) == Principal(
+        tenant_id, "acme", "dispatcher", key_id, "map in the hall"
     )
 
 

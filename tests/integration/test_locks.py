@@ -20,7 +20,8 @@ from tracking.store.pool import ReadPool
 
 # Tables without rows of a tenant, which the api has no grant for.
 _NO_TENANTS = {"schema_migration", "ingest_worker"}
-# Tables no principal changes: the devices, the workers and the log itself write them.
+# Tables no principal changes: the devices, the workers, what is derived, and the log itself. Of a
+# tenant only its counters change.
 _NOT_EDITED = {
     "alert_cursor",
     "audit_log",
@@ -32,7 +33,10 @@ _NOT_EDITED = {
     "measurement",
     "position",
     "repair",
+    "shipment_cursor",
+    "shipment_fence",
     "tag_read",
+    "tenant",
 }
 
 _TABLES = """

@@ -132,7 +132,7 @@ END $$;
 -- `ignored` columns alone is none.
 CREATE FUNCTION audit_table(
     audited regclass, noun text, key text DEFAULT 'r.id', secret text[] DEFAULT '{}',
-    ignored text[] DEFAULT '{}', tenant text DEFAULT 'r.tenant_id'
+    ignored text[] DEFAULT '{}'
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     name text;
@@ -141,8 +141,8 @@ BEGIN
     EXECUTE format(
         'CREATE OR REPLACE FUNCTION %I() RETURNS trigger LANGUAGE plpgsql AS $f$ '
         'DECLARE r %s := CASE TG_OP WHEN ''DELETE'' THEN OLD ELSE NEW END; '
-        'BEGIN PERFORM audit_change(%s, TG_OP, %L, (%s)::text, to_jsonb(OLD), to_jsonb(NEW), %L, %L); '
-        'RETURN NULL; END $f$', name, audited, tenant, noun, key, ignored, secret);
+        'BEGIN PERFORM audit_change(r.tenant_id, TG_OP, %L, (%s)::text, to_jsonb(OLD), to_jsonb(NEW), %L, %L); '
+        'RETURN NULL; END $f$', name, audited, noun, key, ignored, secret);
     EXECUTE format(
         -- Tested before anything is queued: whoever has no actor pays for this alone.
         'CREATE OR REPLACE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
@@ -178,9 +178,6 @@ CREATE POLICY adding ON audit_log FOR INSERT
     WITH CHECK ((SELECT acting_tenant()) IS NULL OR tenant_id = (SELECT acting_tenant()));
 CREATE POLICY upkeep ON audit_log USING ((SELECT acting_tenant()) IS NULL);
 
--- Counters that every edit raises are no settings of a tenant.
-SELECT audit_table('tenant', 'tenants', 'r.name', tenant => 'r.id',
-    ignored => '{feed_cursor,fence_revision,rule_revision}');
 SELECT audit_table('api_key', 'api-keys', secret => '{digest}', ignored => '{last_used_at}');
 SELECT audit_table('device', 'devices', 'r.name');
 -- A version is made once and holds the content; what follows from the next one is no act. Its

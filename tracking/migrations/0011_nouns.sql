@@ -138,3 +138,18 @@ CREATE TABLE share_link (
     revoked_at      timestamptz
 );
 CREATE INDEX share_link_shipment ON share_link (shipment_number);
+
+SELECT guard_table('asset', 'SELECT, INSERT, UPDATE');
+SELECT guard_table('attachment', 'SELECT, INSERT, UPDATE');
+SELECT guard_table('shipment', 'SELECT, INSERT, UPDATE');
+SELECT guard_table('shipment_fence');
+SELECT guard_table('shipment_override', 'SELECT, INSERT, UPDATE');
+SELECT guard_table('shipment_cursor', 'SELECT, INSERT, UPDATE');
+SELECT guard_table('share_link', 'SELECT, INSERT, UPDATE');
+SELECT audit_table('asset', 'assets');
+SELECT audit_table('attachment', 'attachments');
+-- What is derived is no act of whoever made it so.
+SELECT audit_table('shipment', 'shipments', ignored => '{status,record,devices,dirty,due_at}');
+SELECT audit_table('shipment_override', 'shipments',
+    '(SELECT s.id FROM shipment s WHERE s.number = r.shipment_number)');
+SELECT audit_table('share_link', 'share-links', secret => '{digest}');
