@@ -15,10 +15,10 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 
 from api import problems
-from api.credentials import credentials_of
 from api.edge import Edge
 from api.fanout import Fanout
 from api.fencebooks import FenceBooks
+from api.identity import credentials_of, identity_of
 from api.metrics import Metrics
 from api.openapi import DescribedApi
 from api.routers import (
@@ -27,6 +27,7 @@ from api.routers import (
     assets,
     attachments,
     audit,
+    auth,
     dead_letters,
     devices,
     events,
@@ -36,6 +37,8 @@ from api.routers import (
     ledger,
     positions,
     rules,
+    second_factor,
+    users,
     visits,
     why,
 )
@@ -64,10 +67,12 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
     """
     metrics = Metrics()
     pool = ReadPool(settings.database_url.get_secret_value())
+    identity = identity_of(settings, pool)
     services = Services(
         settings=settings,
         pool=pool,
-        credentials=credentials_of(pool),
+        credentials=credentials_of(identity, pool),
+        identity=identity,
         fanout=Fanout(settings.redis_url.get_secret_value(), pool, metrics),
         books=FenceBooks(pool),
         publisher=Publisher(settings.redis_url.get_secret_value()),
@@ -81,6 +86,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
             async with services.fanout, services.publisher:
                 yield
         finally:
+            await identity.close()
             await pool.close()
 
     app = DescribedApi(
@@ -111,6 +117,9 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
         ledger,
         dead_letters,
         audit,
+        auth,
+        second_factor,
+        users,
         health,
         live_map,
         feed,

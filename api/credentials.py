@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tracking.access import Principal
-from tracking.store.acting import SYSTEM, acting
-from tracking.store.keys import authenticate_digest, digest_of
-from tracking.store.pool import ReadPool
+from tracking.store.keys import digest_of
 
 # What was revoked works this much longer; a fleet of map clients costs one query in this time.
 _REMEMBERED_S = 5.0
@@ -120,20 +118,3 @@ class Credentials:
         if credential.count(".") != 2 or len(credential) > MAX_TOKEN:
             return KeyProof(digest)
         return await self._proofs.get(digest, lambda: self._read_token(credential))
-
-
-def credentials_of(pool: ReadPool) -> Credentials:
-    """The credentials this database knows."""
-
-    async def read_token(_token: str) -> Proof | None:
-        return None
-
-    async def lookup(proof: Proof) -> Principal | None:
-        # Whose the credential is, is what is asked: no tenant can be named yet.
-        with acting(SYSTEM):
-            match proof:
-                case KeyProof(digest=digest):
-                    return await pool.run(authenticate_digest, digest)
-        return None
-
-    return Credentials(read_token, lookup)

@@ -32,6 +32,7 @@ TAGS = {
     "assets": "Whatever carries and is carried, and where each is and was.",
     "attachments": "What was on or in what, and when.",
     "audit": "Who did what, and what it was before.",
+    "auth": "Signing in: tokens, sessions, passwords, the second factor.",
     "dead letters": "Messages that could not be understood, byte for byte.",
     "devices": "Whatever sends positions, its state now, and where it has been.",
     "events": "What happened, as CloudEvents with gapless cursors; and why.",
@@ -41,6 +42,7 @@ TAGS = {
     "map": "What the live map must know before anybody signed in.",
     "positions": "Where everything is now.",
     "rules": "Which events are worth an alert.",
+    "users": "People who sign in, and what they may.",
     "visits": "Stays in fences, and in areas drawn afterwards.",
 }
 

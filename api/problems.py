@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from tracking.access import Action, Principal, roles_that_may
-from tracking.errors import Conflict, InputError, StoreUnavailable
+from tracking.errors import Conflict, InputError, ProviderUnavailable, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +137,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InputError, _on_input)
     app.add_exception_handler(Conflict, _on_conflict)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
+    app.add_exception_handler(ProviderUnavailable, _on_unavailable)
 
 
 def _answer(request: Request, problem: Problem) -> Response:

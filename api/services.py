@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from api.credentials import Credentials
     from api.fanout import Fanout
     from api.fencebooks import FenceBooks
+    from api.identity import Identity
     from api.metrics import Metrics
     from tracking.feed import Publisher
     from tracking.settings import Settings
@@ -22,6 +23,7 @@ class Services:
     settings: "Settings"
     pool: "ReadPool"
     credentials: "Credentials"
+    identity: "Identity"
     fanout: "Fanout"
     books: "FenceBooks"
     publisher: "Publisher"

@@ -20,7 +20,7 @@ from api.fanout import Mailbox, TenantFeed
 from api.hub import Subscription, error_frame, event_frame, gap_frame, snapshot_frame
 from api.schemas import checked_bbox
 from api.services import Services
-from tracking.errors import StoreUnavailable
+from tracking.errors import ProviderUnavailable, StoreUnavailable
 from tracking.feed import encode_event, encode_position, live_event
 from tracking.interest import Interest
 from tracking.store.acting import Mandate, act
@@ -113,9 +113,9 @@ async def serve_socket(websocket: WebSocket, services: Services) -> None:
     except* _Close as group:
         closing = _first(group)
         await _close(websocket, closing.code, closing.reason)
-    except* StoreUnavailable as group:
+    except* (StoreUnavailable, ProviderUnavailable) as group:
         logger.warning("a feed client is sent away: %s", _first(group))
-        await _close(websocket, TRY_AGAIN_LATER, "the database is away, come back later")
+        await _close(websocket, TRY_AGAIN_LATER, "what the api needs is away, come back later")
     except* WebSocketDisconnect:
         pass
 
@@ -204,7 +204,7 @@ class Session:
     async def _renew(self, token: str) -> None:
         """Live on by a newer credential of the same tenant, so that no stream has to start anew."""
         # While the database is away nobody can be judged; the one there is goes on.
-        with suppress(StoreUnavailable):
+        with suppress(StoreUnavailable, ProviderUnavailable):
             grant = await self._services.credentials.grant(token.strip())
             if grant is None:
                 raise _Close(UNAUTHORIZED, REFUSED)

@@ -5,6 +5,7 @@ the route. A role grants permissions; the scopes of a credential narrow them, ne
 """
 
 from typing import Literal, NamedTuple, get_args
+from uuid import UUID
 
 Role = Literal["admin", "dispatcher", "viewer", "service"]
 Action = Literal["read", "write", "admin"]
@@ -32,11 +33,14 @@ class Principal(NamedTuple):
     name: str = ""
     user_id: int | None = None
     scopes: frozenset[str] | None = None
+    session_id: UUID | None = None
 
     @property
-    def kind(self) -> Literal["user", "key"]:
+    def kind(self) -> Literal["user", "key", "oidc"]:
         """What kind of credential was shown."""
-        return "key" if self.user_id is None else "user"
+        if self.user_id is not None:
+            return "user"
+        return "oidc" if self.key_id is None else "key"
 
     @property
     def actor(self) -> str:
@@ -50,6 +54,10 @@ class Principal(NamedTuple):
         return self.scopes is None or bool(
             self.scopes & {f"{noun}:{action}", f"*:{action}", f"{noun}:*"}
         )
+
+    def may_grant(self, role: str) -> bool:
+        """Whether this may hand out a role: none that grants more than itself is granted."""
+        return self.scopes is None and _GRANTS[role] <= _GRANTS.get(self.role, frozenset())
 
 
 def roles_that_may(action: Action) -> list[str]:

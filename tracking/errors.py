@@ -7,6 +7,7 @@ WaymarkError
  |    +-- StoreRefused       the values do not fit: the same batch cannot succeed
  |    +-- SchemaOutdated     run `waymark migrate`
  +-- FeedUnavailable       Redis is away: fan-out is skipped, nothing is lost
+ +-- ProviderUnavailable   an OIDC provider is away and its keys were never read
  +-- BrokerError           the MQTT broker refused the session
  +-- InputError            a user's file, cursor or argument is wrong; `field` names it
  +-- Conflict              what is asked contradicts what is there; `field` as above
@@ -49,6 +50,13 @@ class SchemaOutdated(StoreError):  # noqa: N818  -- as above
 
 class FeedUnavailable(WaymarkError):  # noqa: N818  -- as above
     """Redis is away; consumers catch up from the database by cursor."""
+
+
+class ProviderUnavailable(WaymarkError):  # noqa: N818  -- as above
+    """An OIDC provider cannot be reached, so nobody can tell whether its token is whole."""
+
+    def __init__(self, issuer: str) -> None:
+        super().__init__(f"the identity provider {issuer} cannot be reached: try again")
 
 
 class BrokerError(WaymarkError):

@@ -44,7 +44,8 @@ def check_password(password: str, *, email: str, name: str = "") -> None:
     local, _, domain = email.partition("@")
     known = {_letters(part) for part in (email, local, domain, name, *name.split())} - {""}
     plain, unswapped = text.casefold(), text.casefold().translate(_SWAPPED)
-    if plain in {email.casefold(), name.casefold()} or known & {_letters(plain)}:
+    words = {_letters(word) for word in plain.split()} - {""}
+    if plain == email.casefold() or _letters(plain) in known or (words and words <= known):
         raise InputError(
             "a password must not be made of the e-mail address or the name", field="password"
         )

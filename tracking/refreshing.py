@@ -7,7 +7,6 @@ follows from the spent token and the server's secret, so nothing but digests is 
 """
 
 import base64
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
@@ -31,6 +30,7 @@ class Presented(NamedTuple):
     spent_at: datetime | None
     successor: bytes | None
     successor_spent: bool
+    successor_expires_at: datetime | None
     session_ends_at: datetime
     session_ended: bool
 
@@ -60,8 +60,3 @@ def successor_of(token: str, seal: Seal) -> str:
     """The token after this one."""
     raw = seal.derive("refresh", token.encode())
     return PREFIX + base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def refresh_digest(token: str) -> bytes:
-    """What is kept of a refresh token."""
-    return hashlib.sha256(token.encode()).digest()

@@ -4,12 +4,39 @@
 environment. README's table is generated from here (`waymark doctor --markdown`).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as NotJsonError
 
+from tracking.access import Role
 from tracking.errors import SettingsError
+
+
+class OidcProvider(BaseModel):
+    """Whose tokens are taken besides our own, and what they stand for here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str = Field(pattern=r"^(https://|http://(localhost|127\.0\.0\.1|\[::1\])(:|/|$))")
+    audience: str = Field(min_length=1)
+    tenant: str | None = None
+    tenant_claim: str | None = None
+    role_claim: str | None = None
+    roles: dict[str, Role] = {}
+    default_role: Role | None = None
+    name_claims: tuple[str, ...] = ("email", "preferred_username", "sub")
+
+    @model_validator(mode="after")
+    def _says_whose(self) -> Self:
+        if (self.tenant is None) is (self.tenant_claim is None):
+            raise ValueError("give tenant, or tenant_claim")
+        if (self.role_claim is None) is bool(self.roles):
+            raise ValueError("give role_claim and roles together")
+        if self.role_claim is None and self.default_role is None:
+            raise ValueError("give role_claim and roles, or default_role: else nobody is let in")
+        return self
 
 
 class Settings(BaseSettings):
@@ -93,6 +120,15 @@ class Settings(BaseSettings):
     map_style_url: str | None = Field(
         None, description="MapLibre style for streets; without it the map draws a plain canvas"
     )
+    secret_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Seals signing keys and second factors, 32 characters or more; without it "
+        "nobody signs in by password",
+    )
+    oidc: tuple[OidcProvider, ...] = Field(
+        (), description="OIDC providers whose tokens are taken, as JSON; docs/identity.md"
+    )
     metrics_port: int = Field(
         0, ge=0, le=65_535, description="Port of /metrics of ingest and monitor; 0 is off"
     )
@@ -115,3 +151,7 @@ def load_settings(**overrides: object) -> Settings:
             for e in exc.errors()
         )
         raise SettingsError(faults) from exc
+    except NotJsonError as exc:
+        # "error parsing value for field "oidc" from source ..."
+        named = str(exc).partition('"')[2].partition('"')[0]
+        raise SettingsError(f"WAYMARK_{named.upper()}: it is not JSON") from exc

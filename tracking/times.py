@@ -42,3 +42,8 @@ def to_us(moment: datetime) -> int:
 def from_us(time_us: int) -> datetime:
     """Microseconds as an aware datetime in UTC, exactly."""
     return _EPOCH + timedelta(microseconds=time_us)
+
+
+def utc_now() -> datetime:
+    """This machine's clock."""
+    return datetime.now(UTC)

@@ -7,13 +7,14 @@ other services that read it by `/v1/auth/jwks.json`.
 import itertools
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from jwt.utils import base64url_encode
 
+from tracking.access import Principal
 from tracking.seal import Seal
 
 ISSUER = "waymark"
@@ -41,6 +42,17 @@ class Access(NamedTuple):
     user_id: int
     tenant: str
     role: str
+
+    @classmethod
+    def of(cls, principal: Principal) -> Self:
+        """The session somebody acts in.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if principal.session_id is None or principal.user_id is None:
+            raise ValueError("who asks is in no session")
+        return cls(principal.session_id, principal.user_id, principal.tenant, principal.role)
 
 
 class SigningKey(NamedTuple):

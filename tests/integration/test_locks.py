@@ -32,9 +32,12 @@ _NOT_EDITED = {
     "ledger_reason",
     "measurement",
     "position",
+    "refresh_token",
     "repair",
     "shipment_cursor",
     "shipment_fence",
+    "sign_in_guess",
+    "signing_key",
     "tag_read",
     "tenant",
 }

@@ -1,5 +1,6 @@
 """The settings: from the environment, once, with errors that name the variable."""
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -46,6 +47,8 @@ def test_overrides_beat_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         ("WAYMARK_LOG_LEVEL", "LOUD"),
         ("WAYMARK_UNKNOWN_DEVICES", "ignore"),
         ("WAYMARK_FORMATS", '["owntracks"]'),
+        ("WAYMARK_FORMATS", "{"),
+        ("WAYMARK_SECRET_KEY", "short"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(
@@ -53,6 +56,35 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=rf"^{variable}: [^\n]+$"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        pytest.param({"issuer": "http://login.example"}, "OIDC_0_ISSUER", id="no https"),
+        pytest.param({"audience": ""}, "OIDC_0_AUDIENCE", id="no audience"),
+        pytest.param({"tenant_claim": "org"}, "give tenant, or tenant_claim", id="two tenants"),
+        pytest.param({"tenant": None}, "give tenant, or tenant_claim", id="no tenant"),
+        pytest.param({"default_role": None}, "else nobody is let in", id="no role"),
+        pytest.param({"role_claim": "roles"}, "role_claim and roles together", id="no mapping"),
+        pytest.param({"default_role": "king"}, "OIDC_0_DEFAULT_ROLE", id="no such role"),
+        pytest.param({"algorithms": ["HS256"]}, "OIDC_0_ALGORITHMS", id="unknown member"),
+    ],
+)
+def test_a_provider_that_cannot_be_trusted_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, object], named: str
+) -> None:
+    good = {
+        "issuer": "https://login.example/acme",
+        "audience": "waymark",
+        "tenant": "acme",
+        "default_role": "viewer",
+    }
+    monkeypatch.setenv("WAYMARK_OIDC", json.dumps([good]))
+    assert load_settings().oidc[0].issuer == "https://login.example/acme"
+    monkeypatch.setenv("WAYMARK_OIDC", json.dumps([good | wrong]))
+    with pytest.raises(SettingsError, match=re.escape(named)):
         load_settings()
 
 
@@ -74,6 +106,7 @@ def test_the_table_has_every_variable_and_never_a_password(
     monkeypatch.setenv("WAYMARK_DATABASE_URL", "postgresql://me:hunter2@db/waymark")
     monkeypatch.setenv("WAYMARK_MQTT_URL", "mqtts://me:hunter2@broker")
     monkeypatch.setenv("WAYMARK_REDIS_URL", "unix:///run/redis.sock?password=hunter2&db=1")
+    monkeypatch.setenv("WAYMARK_SECRET_KEY", "hunter2 " * 5)
     rows = settings_rows(load_settings())
     assert [row.variable for row in rows] == [
         f"WAYMARK_{name.upper()}" for name in Settings.model_fields

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pydantic import SecretStr
 
-from tracking.settings import Settings
+from tracking.settings import OidcProvider, Settings
 from waymark.doctor.finding import without_password
 
 
@@ -45,9 +45,13 @@ def _shown(value: object) -> str:
         case None:
             return ""
         case SecretStr():
-            return without_password(value.get_secret_value())
+            url = value.get_secret_value()
+            # What is no URL is secret as a whole.
+            return without_password(url) if "://" in url else "***"
         case list() | tuple():
-            return ",".join(map(str, value))
+            return ",".join(map(_shown, value))
+        case OidcProvider():
+            return value.issuer
         case dict():
             return "{" + ", ".join(f'"{key}": "{item}"' for key, item in value.items()) + "}"
         case _:

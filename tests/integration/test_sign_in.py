@@ -1,0 +1,340 @@
+"""Signing in by password: who gets in, who does not, and what they are told."""
+
+# ruff: noqa: S106 -- nobody's passwords
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from statistics import median
+
+import jwt
+import psycopg
+import pyotp
+import pytest
+
+from tests.integration.api_site import api_site
+from tests.integration.identity_site import PASSWORD, SECRET, People, people_of
+from tracking.store.tenants import create_tenant
+
+ANN = "ann@acme.example"
+
+
+@pytest.fixture
+async def people(
+    database_url: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[People]:
+    monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+    async with people_of(database_url, valkey_url) as people:
+        yield people
+
+
+class TestGettingIn:
+    async def test_an_invited_user_sets_a_password_and_signs_in(self, people: People) -> None:
+        user = await people.invite("Ann@Acme.example", name="Ann Larsen")
+        assert user["invited"]
+        accepted = await people.post("invite", invite=user["invite"], password=PASSWORD)
+        assert accepted.json() == {"tenant": "default", "email": ANN}
+        answer = await people.try_in("ANN@acme.example", tenant="default")
+        assert answer.headers["cache-control"] == "no-store"
+        tokens = answer.json()
+        assert tokens["expires_in"] == 900
+        me = (await people.get("auth/me", tokens["access_token"])).json()
+        assert (me["kind"], me["tenant"], me["role"]) == ("user", "default", "dispatcher")
+        assert me["user"]["name"] == "Ann Larsen"
+        assert me["user"]["signed_in_at"] is not None
+        assert me["session_id"] == tokens["session_id"]
+        assert (await people.get("devices", tokens["access_token"])).status_code == 200
+        assert (await people.get("users", tokens["access_token"])).status_code == 403
+
+    async def test_an_invitation_works_once_and_for_a_week(self, people: People) -> None:
+        user = await people.invite(ANN)
+        people.sql("UPDATE user_account SET invite_expires_at = now() - interval '1 s'")
+        late = await people.post("invite", invite=user["invite"], password=PASSWORD)
+        assert late.status_code == 404
+        people.sql("UPDATE user_account SET invite_expires_at = now() + interval '1 day'")
+        both = await asyncio.gather(
+            *(people.post("invite", invite=user["invite"], password=PASSWORD) for _ in range(2))
+        )
+        assert sorted(answer.status_code for answer in both) == [200, 404]
+
+    @pytest.mark.parametrize(
+        "password",
+        ["short", "Password1234!", "ann ann ann!", "ann@acme.example", "123456789012", "x" * 300],
+    )
+    async def test_a_password_that_is_guessed_first_is_refused_by_name(
+        self, people: People, password: str
+    ) -> None:
+        user = await people.invite(ANN)
+        refused = await people.post("invite", invite=user["invite"], password=password)
+        assert refused.status_code == 422
+        assert refused.json()["field"] == "password"
+        assert (await people.post("invite", invite=user["invite"], password=PASSWORD)).is_success
+
+    async def test_nothing_of_a_password_is_kept_but_argon2id(self, people: People) -> None:
+        await people.join(ANN)
+        ((kept, invite),) = people.sql("SELECT password, invite FROM user_account")
+        assert kept.startswith("$argon2id$v=19$m=47104,t=2,p=1$")
+        assert invite is None
+
+    async def test_a_hash_of_other_parameters_is_renewed_by_signing_in(
+        self, people: People
+    ) -> None:
+        import argon2  # noqa: PLC0415 -- of this test alone
+
+        await people.join(ANN)
+        weak = argon2.PasswordHasher(time_cost=1, memory_cost=8_192, parallelism=1).hash(PASSWORD)
+        with psycopg.connect(people.database_url) as conn:
+            conn.execute("UPDATE user_account SET password = %s", (weak,))
+        await people.sign_in(ANN)
+        ((kept,),) = people.sql("SELECT password FROM user_account")
+        assert "m=47104" in kept
+        await people.sign_in(ANN)
+
+    async def test_without_a_secret_key_it_says_what_is_missing(
+        self, database_url: str, valkey_url: str
+    ) -> None:
+        async with api_site(database_url, valkey_url) as site:
+            people = People(site, database_url)
+            refused = await people.try_in(ANN)
+            assert refused.status_code == 503
+            assert "WAYMARK_SECRET_KEY" in refused.json()["detail"]
+            assert (await site.get("/v1/devices")).status_code == 200
+            assert (await site.get("/v1/auth/jwks.json")).json() == {"keys": []}
+
+
+class TestBeingKeptOut:
+    async def test_wrong_address_password_tenant_and_disabled_look_the_same(
+        self, people: People, database_url: str
+    ) -> None:
+        await people.join(ANN)
+        gone = await people.join("bob@acme.example")
+        create_tenant(database_url, "other")
+        disabled = await people.admin.patch(f"/v1/users/{gone['id']}", json={"disabled": True})
+        assert disabled.json()["disabled"]
+        await people.invite("new@acme.example")
+        answers = [
+            await people.try_in(ANN, "not the password"),
+            await people.try_in("nobody@acme.example"),
+            await people.try_in("bob@acme.example"),
+            await people.try_in("new@acme.example"),
+            await people.try_in(ANN, tenant="other"),
+            await people.try_in(ANN, tenant="nowhere"),
+        ]
+        told = {
+            (a.status_code, a.json()["detail"], a.json()["field"], a.json()["type"])
+            for a in answers
+        }
+        assert len(told) == 1
+        assert told.pop()[0] == 401
+
+    async def test_it_takes_about_as_long_whoever_it_is(self, people: People) -> None:
+        await people.join(ANN)
+
+        async def took_s(n: int, email: str) -> float:
+            started = time.perf_counter()
+            answer = await people.try_in(email.format(n), "not the password")
+            assert answer.status_code == 401
+            return time.perf_counter() - started
+
+        # Alternating, so that what else the machine does meets both alike.
+        times = [(await took_s(n, ANN), await took_s(n, "x{}@a.example")) for n in range(4)]
+        known_s, unknown_s = (median(each) for each in zip(*times, strict=True))
+        # A hash is some 70 ms; without it an answer takes a few.
+        assert unknown_s > 0.5 * known_s
+        assert known_s > 0.5 * unknown_s
+
+    async def test_guesses_wait_longer_and_longer_and_many_at_once_are_no_way_around(
+        self, people: People
+    ) -> None:
+        await people.join(ANN)
+        answers = await asyncio.gather(*(people.try_in(ANN, "not this") for _ in range(12)))
+        codes = [answer.status_code for answer in answers]
+        assert codes.count(401) == 5
+        assert codes.count(429) == 7
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert 1 <= int(refused.headers["retry-after"]) <= 2
+        # The right password too: else it would tell that it is.
+        assert (await people.try_in(ANN)).status_code == 429
+        people.sql("UPDATE sign_in_guess SET retry_at = now()")
+        assert (await people.try_in(ANN, "not this")).status_code == 401
+        later = await people.try_in(ANN)
+        assert later.status_code == 429
+        assert int(later.headers["retry-after"]) >= 2
+        people.sql("UPDATE sign_in_guess SET retry_at = now()")
+        await people.sign_in(ANN)
+        # It was the owner: all is forgotten.
+        for _ in range(4):
+            assert (await people.try_in(ANN, "not this")).status_code == 401
+        await people.sign_in(ANN)
+
+    async def test_addresses_that_do_not_exist_wait_like_those_that_do(
+        self, people: People
+    ) -> None:
+        for tenant in ("default", "nowhere"):
+            answers = [await people.try_in("nobody@acme.example", tenant=tenant) for _ in range(6)]
+            assert [answer.status_code for answer in answers] == [401] * 5 + [429]
+
+    async def test_too_many_at_once_are_sent_away_before_anything_is_counted(
+        self, people: People, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("api.password_threads._WAITING", 0)
+        await people.invite(ANN)
+        refused = await people.try_in(ANN)
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"]
+        assert people.sql("SELECT count(*) FROM sign_in_guess") == [(0,)]
+
+    async def test_while_passwords_are_hashed_others_are_answered(self, people: People) -> None:
+        busy = [asyncio.create_task(people.try_in(f"{n}@a.example")) for n in range(15)]
+        slowest_s = 0.0
+        while not all(task.done() for task in busy):
+            started = time.perf_counter()
+            assert (await people.admin.get("/v1/health/live")).status_code == 200
+            slowest_s = max(slowest_s, time.perf_counter() - started)
+        await asyncio.gather(*busy)
+        # All of them one after the other are a second; on the loop none of it would be answered.
+        assert slowest_s < 0.5
+
+
+class TestTheSecondFactor:
+    async def test_it_is_asked_for_and_each_code_is_good_once(self, people: People) -> None:
+        await people.join(ANN)
+        totp, _ = await people.factor((await people.sign_in(ANN))["access_token"])
+        missing = await people.try_in(ANN)
+        assert (missing.status_code, missing.json()["field"]) == (401, "code")
+        wrong = await people.try_in(ANN, code="000000")
+        assert (wrong.status_code, wrong.json()["field"]) == (401, "code")
+        code = totp.now()
+        both = await asyncio.gather(*(people.try_in(ANN, code=code) for _ in range(2)))
+        assert sorted(answer.status_code for answer in both) == [200, 401]
+        assert (await people.try_in(ANN, code=code)).status_code == 401
+
+    async def test_the_password_is_judged_before_the_code(self, people: People) -> None:
+        await people.join(ANN)
+        totp, _ = await people.factor((await people.sign_in(ANN))["access_token"])
+        wrong = await people.try_in(ANN, "not the password", code=totp.now())
+        assert wrong.json()["field"] is None
+
+    async def test_a_recovery_code_works_once(self, people: People) -> None:
+        await people.join(ANN)
+        _, codes = await people.factor((await people.sign_in(ANN))["access_token"])
+        assert len(set(codes)) == 10
+        await people.sign_in(ANN, code=codes[3].upper())
+        assert (await people.try_in(ANN, code=codes[3])).status_code == 401
+        await people.sign_in(ANN, code=codes[4].replace("-", " "))
+        ((kept,),) = people.sql("SELECT recovery FROM user_account")
+        assert len(kept) == 8
+
+    async def test_nothing_counts_before_it_is_confirmed(self, people: People) -> None:
+        await people.join(ANN)
+        token = (await people.sign_in(ANN))["access_token"]
+        assert (await people.post("totp/confirm", token, code="123456")).status_code == 409
+        offered = (await people.post("totp", token, password=PASSWORD)).json()
+        assert "Waymark" in offered["uri"]
+        wrong = await people.post("totp/confirm", token, code="000000")
+        assert (wrong.status_code, wrong.json()["field"]) == (422, "code")
+        await people.sign_in(ANN)
+        ((pending,),) = people.sql("SELECT totp_pending FROM user_account")
+        assert offered["secret"].encode() not in pending
+
+    async def test_replacing_or_removing_it_takes_password_and_code(self, people: People) -> None:
+        await people.join(ANN)
+        token = (await people.sign_in(ANN))["access_token"]
+        assert (await people.post("totp", token, password="not this one")).status_code == 401
+        totp, codes = await people.factor(token)
+        assert (await people.post("totp", token, password=PASSWORD)).status_code == 401
+        assert (await people.post("totp/remove", token, password=PASSWORD)).status_code == 401
+        gone = await people.post("totp/remove", token, password=PASSWORD, code=totp.now())
+        assert gone.status_code == 204
+        await people.sign_in(ANN)
+        assert (await people.try_in(ANN, code=codes[0])).status_code == 200
+
+    async def test_a_code_of_half_a_minute_ago_is_taken_and_of_two_minutes_is_not(
+        self, people: People
+    ) -> None:
+        await people.join(ANN)
+        totp, _ = await people.factor((await people.sign_in(ANN))["access_token"])
+        assert (await people.try_in(ANN, code=totp.at(time.time() - 120))).status_code == 401
+        people.sql("UPDATE user_account SET totp_step = 0")
+        await people.sign_in(ANN, code=totp.at(time.time() - 30))
+
+
+class TestPasswords:
+    async def test_changing_it_ends_the_other_sessions(self, people: People) -> None:
+        await people.join(ANN)
+        here, there = await people.sign_in(ANN), await people.sign_in(ANN)
+        new = "nine loud geese walk"
+        wrong = await people.post(
+            "password", here["access_token"], password="not this one", new_password=new
+        )
+        assert wrong.status_code == 401
+        poor = await people.post(
+            "password", here["access_token"], password=PASSWORD, new_password="ann@acme.example"
+        )
+        assert (poor.status_code, poor.json()["field"]) == (422, "new_password")
+        done = await people.post(
+            "password", here["access_token"], password=PASSWORD, new_password=new
+        )
+        assert done.status_code == 204
+        assert (await people.get("auth/me", here["access_token"])).status_code == 200
+        assert (await people.get("auth/me", there["access_token"])).status_code == 401
+        assert (await people.refresh(there["refresh_token"])).status_code == 401
+        assert (await people.refresh(here["refresh_token"])).status_code == 200
+        assert (await people.try_in(ANN)).status_code == 401
+        await people.sign_in(ANN, password=new)
+
+    async def test_a_stolen_access_token_is_no_way_to_guess_the_password(
+        self, people: People
+    ) -> None:
+        await people.join(ANN)
+        token = (await people.sign_in(ANN))["access_token"]
+        answers = [
+            await people.post("password", token, password=f"guess {n}", new_password=PASSWORD)
+            for n in range(6)
+        ]
+        assert [answer.status_code for answer in answers] == [401] * 5 + [429]
+
+    async def test_a_key_has_no_password_and_no_sessions(self, people: People) -> None:
+        key = people.site.key
+        assert (await people.get("auth/sessions", key)).status_code == 403
+        assert (await people.get("auth/me", key)).json()["kind"] == "key"
+        refused = await people.post("password", key, password="x", new_password=PASSWORD)
+        assert refused.status_code == 403
+
+
+async def test_the_access_token_can_be_verified_by_others(people: People) -> None:
+    user = await people.join(ANN)
+    token = (await people.sign_in(ANN))["access_token"]
+    async with people.anybody as client:
+        keys = (await client.get("/v1/auth/jwks.json")).json()
+    header = jwt.get_unverified_header(token)
+    assert (header["alg"], header["typ"]) == ("EdDSA", "at+jwt")
+    (key,) = [jwt.PyJWK(key) for key in keys["keys"] if key["kid"] == header["kid"]]
+    claims = jwt.decode(token, key, algorithms=["EdDSA"], audience="waymark", issuer="waymark")
+    assert claims["sub"] == str(user["id"])
+    assert (claims["tenant"], claims["role"]) == ("default", "dispatcher")
+    assert claims["exp"] - claims["iat"] == 900
+
+
+async def test_what_happened_stands_in_the_audit_log_and_no_secret_does(people: People) -> None:
+    await people.join(ANN)
+    tokens = await people.sign_in(ANN)
+    totp, codes = await people.factor(tokens["access_token"])
+    await people.try_in(ANN, "not the password")
+    await people.sign_in(ANN, code=codes[0])
+    await people.post("revoke", refresh_token=tokens["refresh_token"])
+    lines = (await people.admin.get("/v1/audit", params={"limit": 100})).json()["items"]
+    acts = {(line["noun"], line["action"], line["actor_name"]) for line in lines}
+    assert {
+        ("users", "create", "admin"),
+        ("auth", "invite_accepted", ANN),
+        ("auth", "sign_in", ANN),
+        ("auth", "sign_in_failed", ANN),
+        ("auth", "recovery_code_used", ANN),
+        ("auth", "update", ANN),
+    } <= acts
+    text = repr(lines)
+    for secret in (PASSWORD, "argon2", totp.secret, codes[0], codes[1], tokens["refresh_token"]):
+        assert secret not in text
+    assert isinstance(totp, pyotp.TOTP)
+    assert SECRET not in text
