@@ -17,8 +17,10 @@ from tracking.feed import EventRecord, Publisher
 from tracking.settings import Settings
 from tracking.store.connection import Connection, translated
 from tracking.store.connectivity import find_silent
+from tracking.store.erasures import erase_some
 from tracking.store.eventlog import write_events
 from tracking.store.persistence import Store
+from tracking.store.retention import apply_retention
 from tracking.store.series import (
     SERIES,
     attach_day,
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 2.0
 _SILENT_AT_ONCE = 500
 _UPKEEP_EVERY_S = 600.0
+_FORGET_EVERY_S = 10.0
 # Partitions wait for their day; a worker that runs over midnight never meets a missing one.
 _DAYS_AHEAD = 3
 # Days of old rows, as a replayed recording brings them, given a partition in one round.
@@ -51,13 +54,14 @@ async def run(settings: Settings) -> None:
         watching = tasks.create_task(monitor.watch(), name="monitor.watch")
         keeping = tasks.create_task(monitor.keep_up(), name="monitor.keep-up")
         alerting = tasks.create_task(monitor.alert(), name="monitor.alert")
+        forgetting = tasks.create_task(monitor.forget(), name="monitor.forget")
         await stopping.wait()
-        for task in (watching, keeping, alerting):
+        for task in (watching, keeping, alerting, forgetting):
             task.cancel()
 
 
 class Monitor:
-    """Three loops, each ended by cancelling it."""
+    """Four loops, each ended by cancelling it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -84,6 +88,16 @@ class Monitor:
             while True:
                 await store.insist(lambda conn: upkeep(conn, self._settings))
                 await asyncio.sleep(_UPKEEP_EVERY_S)
+
+    async def forget(self) -> None:
+        """Erase what people asked to be forgotten and what tenants no longer keep, for ever."""
+        async with Store(self._database_url, "waymark-forget") as store:
+            while True:
+                while await store.insist(erase_some):
+                    pass
+                removed = await store.insist(apply_retention)
+                logger.log(logging.INFO if removed else logging.DEBUG, "retention: %d", removed)
+                await asyncio.sleep(_FORGET_EVERY_S)
 
     async def _silent(self, conn: Connection) -> list[EventRecord]:
         async with conn.transaction():
