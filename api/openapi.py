@@ -41,6 +41,7 @@ TAGS = {
     "ledger": "What became of everything each device sent.",
     "map": "What the live map must know before anybody signed in.",
     "positions": "Where everything is now.",
+    "privacy": "What is forgotten on request, and how long a tenant keeps its data.",
     "rules": "Which events are worth an alert.",
     "users": "People who sign in, and what they may.",
     "visits": "Stays in fences, and in areas drawn afterwards.",

@@ -25,3 +25,16 @@ CREATE TABLE retention (
     days      integer NOT NULL CHECK (days > 0),
     PRIMARY KEY (tenant_id, what)
 );
+
+SELECT guard_table('erasure', 'SELECT, INSERT');
+SELECT audit_table('erasure', 'privacy', 'r.kind || '' '' || r.subject',
+    ignored => '{number,subject_id,rows_n,checked_at,finished_at}');
+SELECT guard_table('retention');
+SELECT audit_table('retention', 'privacy', 'r.what');
+
+-- Whoever may erase takes the device away in the same transaction.
+DO $$ BEGIN
+    IF to_regrole('waymark_api') IS NOT NULL THEN
+        GRANT DELETE ON device, ledger_reason, dead_letter TO waymark_api;
+    END IF;
+END $$;

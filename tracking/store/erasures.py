@@ -117,12 +117,18 @@ async def erase_some(conn: Connection, *, settled_after: timedelta = SETTLED_AFT
             return False
         erasure_id, subject_id, settled = row
         removed = await _remove_part(conn, subject_id)
+        found_any = removed or await _redact(conn, erasure_id)
         await conn.execute(
             "UPDATE erasure SET rows_n = rows_n + %(removed)s, "
             # What is found empty too early is looked at again a little later.
-            "checked_at = CASE WHEN %(removed)s = 0 THEN now() END, "
+            "checked_at = CASE WHEN %(clean)s THEN now() END, "
             "finished_at = CASE WHEN %(done)s THEN now() END WHERE id = %(id)s",
-            {"removed": removed, "done": settled and not removed, "id": erasure_id},
+            {
+                "removed": removed,
+                "clean": not found_any,
+                "done": settled and not found_any,
+                "id": erasure_id,
+            },
         )
         return True
 
@@ -134,6 +140,17 @@ async def _remove_part(conn: Connection, device_id: int) -> int:
         if removed:
             return removed
     return 0
+
+
+async def _redact(conn: Connection, erasure_id: UUID) -> int:
+    """Take out of the audit log what a device was like; who did what to it when stays."""
+    redacted = await conn.execute(
+        "UPDATE audit_log a SET before = NULL, after = NULL FROM erasure e WHERE e.id = %s "
+        "AND a.tenant_id = e.tenant_id AND a.noun = 'devices' AND a.key = e.subject "
+        "AND a.at <= e.requested_at AND (a.before IS NOT NULL OR a.after IS NOT NULL)",
+        (erasure_id,),
+    )
+    return redacted.rowcount
 
 
 async def _tables_of_devices(conn: Connection) -> list[_Table]:

@@ -1,0 +1,114 @@
+"""Privacy: what is forgotten on request, and how long a tenant keeps its data."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.answers import Page, answer, page
+from api.auth import Admin
+from api.cursors import number_cursor, read_number_cursor
+from api.examples import page_of
+from api.fence_schemas import decoded
+from api.openapi import documented
+from api.privacy_schemas import ERASURE, ERASURE_INPUT, RETENTION, ErasureInput
+from api.problems import Problem, not_found
+from api.schemas import NoQuery, Paged
+from api.services import services_of
+from tracking.store.erasures import Erasure, erase_device, get_erasure, list_erasures
+from tracking.store.retention import Retention, get_retention, put_retention
+
+router = APIRouter(prefix="/v1/privacy", tags=["privacy"])
+
+
+@router.get("/erasures", **documented("listErasures", Page[Erasure], example=page_of(ERASURE)))
+async def erasures(request: Request, caller: Admin, query: Annotated[Paged, Query()]) -> Response:
+    """What was asked to be forgotten and how far that is, the latest first."""
+    found = await services_of(request).pool.run(
+        list_erasures,
+        caller.tenant_id,
+        before=read_number_cursor(query.cursor),
+        limit=query.limit + 1,
+    )
+    items = found[: query.limit]
+    return page(items, number_cursor(items[-1].number) if len(found) > len(items) else None)
+
+
+@router.post(
+    "/erasures",
+    **documented(
+        "erase",
+        Erasure,
+        status=202,
+        example=ERASURE,
+        body=ErasureInput,
+        body_example=ERASURE_INPUT,
+        problems=(404,),
+        headers=("Location",),
+    ),
+)
+async def erase(request: Request, caller: Admin, _: Annotated[NoQuery, Query()]) -> Response:
+    """Forget a device: it is gone from every answer at once, its history within minutes.
+
+    This cannot be taken back. A device that goes on sending is registered anew, without its past.
+    """
+    given = decoded(await request.body(), ErasureInput)
+    asked = await services_of(request).pool.run(
+        erase_device, caller.tenant_id, given.device, caller.name
+    )
+    if asked is None:
+        raise not_found(f"device {given.device!r}")
+    response = answer(asked)
+    response.status_code = 202
+    response.headers["Location"] = f"/v1/privacy/erasures/{asked.id}"
+    return response
+
+
+@router.get("/erasures/{id}", **documented("getErasure", Erasure, example=ERASURE))
+async def erasure(
+    request: Request,
+    caller: Admin,
+    id: UUID,  # noqa: A002 -- the name in the path, and so in problems
+    _: Annotated[NoQuery, Query()],
+) -> Response:
+    """One erasure; `finished_at` tells when nothing was left."""
+    found = await services_of(request).pool.run(get_erasure, caller.tenant_id, id)
+    if found is None:
+        raise not_found(f"erasure {id}")
+    return answer(found)
+
+
+@router.get("/retention", **documented("getRetention", Retention, example=RETENTION))
+async def retention(request: Request, caller: Admin, _: Annotated[NoQuery, Query()]) -> Response:
+    """How long the tenant keeps what."""
+    return answer(await services_of(request).pool.run(get_retention, caller.tenant_id))
+
+
+@router.put(
+    "/retention",
+    **documented(
+        "saveRetention",
+        Retention,
+        example=RETENTION,
+        body=Retention,
+        body_example=RETENTION,
+    ),
+)
+async def save(request: Request, caller: Admin, _: Annotated[NoQuery, Query()]) -> Response:
+    """Choose anew how long to keep what; what is older goes within minutes and for good.
+
+    Readings and events are kept for as long as late ones may come, at least.
+    """
+    wanted = decoded(await request.body(), Retention)
+    services = services_of(request)
+    least_days = int(services.settings.late_horizon_h // 24) + 1
+    for name in ("positions_days", "measurements_days", "tag_reads_days", "events_days"):
+        days = getattr(wanted, name)
+        if days is not None and days < least_days:
+            raise Problem(
+                422,
+                f"{name}: at least {least_days}, late fixes need what came before them",
+                field=name,
+            )
+    await services.pool.run(put_retention, caller.tenant_id, wanted)
+    return answer(wanted)

@@ -1,0 +1,132 @@
+"""Privacy over HTTP: erasing a device, choosing how long to keep what."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from ingest.monitor import Monitor
+from tests.integration.api_site import Rows, Site, api_site, client_of
+from tests.services import TIMEOUT_FACTOR
+from tracking.settings import load_settings
+from tracking.store.connection import connect
+from tracking.store.erasures import erase_some
+from tracking.store.keys import create_key
+
+
+@pytest.fixture
+async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
+    key = create_key(database_url, "default", "office", "admin")
+    async with api_site(database_url, valkey_url, key=key) as running:
+        yield running
+
+
+async def test_an_erased_device_is_gone_at_once_and_named_in_the_list(
+    site: Site, database_url: str
+) -> None:
+    with Rows(database_url) as rows:
+        rows.fixes(rows.device("van-7"), 10)
+        rows.device("van-8")
+        rows.dead_letter(b"rubbish", device="van-7")
+    await site.client.patch("/v1/devices/van-7", json={"attrs": {"driver": "Ann"}})
+    asked = await site.client.post("/v1/privacy/erasures", json={"device": "van-7"})
+    assert asked.status_code == 202, asked.text
+    assert (await site.get("/v1/devices/van-7")).status_code == 404
+    assert (await site.get("/v1/devices/van-7/positions")).status_code == 404
+    assert (await site.get("/v1/dead-letters")).json()["items"] == []
+    assert (await site.get("/v1/devices/van-8")).status_code == 200
+    told = (await site.client.get(asked.headers["Location"])).json()
+    assert (told["subject"], told["finished_at"]) == ("van-7", None)
+    assert (await site.get("/v1/privacy/erasures")).json()["items"] == [told]
+    again = await site.client.post("/v1/privacy/erasures", json={"device": "van-7"})
+    assert again.status_code == 404
+
+
+async def test_the_audit_log_keeps_who_asked_but_not_what_the_device_was_like(
+    site: Site, database_url: str
+) -> None:
+    with Rows(database_url) as rows:
+        rows.fixes(rows.device("van-7"), 10)
+    await site.client.patch("/v1/devices/van-7", json={"attrs": {"driver": "Ann"}})
+    asked = await site.client.post("/v1/privacy/erasures", json={"device": "van-7"})
+    assert "Ann" in (await site.get("/v1/audit")).text
+    async with await connect(database_url, name="test") as conn:
+        while await erase_some(conn, settled_after=timedelta(0)):
+            pass
+    assert (await site.client.get(asked.headers["Location"])).json()["finished_at"]
+    log = (await site.get("/v1/audit")).json()["items"]
+    assert ("create", "privacy", "device van-7") in {
+        (line["action"], line["noun"], line["key"]) for line in log
+    }
+    assert "Ann" not in str(log)
+
+
+async def test_the_monitor_forgets_by_itself(
+    site: Site, database_url: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.monitor._FORGET_EVERY_S", 0.05)
+    with Rows(database_url) as rows:
+        rows.fixes(rows.device("old"), 10)
+        rows.fixes(rows.device("gone"), 10)
+    kept = {"positions_days": 30, "events_days": 90}
+    assert (await site.client.put("/v1/privacy/retention", json=kept)).status_code == 200
+    await site.client.post("/v1/privacy/erasures", json={"device": "gone"})
+    monitor = Monitor(load_settings(database_url=database_url, redis_url=valkey_url))
+    forgetting = asyncio.create_task(monitor.forget())
+    try:
+        await until(lambda: site.get("/v1/devices/old/positions"), lambda told: told["items"] == [])
+        await until(
+            lambda: site.get("/v1/privacy/erasures"), lambda told: told["items"][0]["rows_n"] == 10
+        )
+    finally:
+        forgetting.cancel()
+
+
+async def until(ask: Callable[[], Awaitable[httpx.Response]], holds: Callable[[Any], bool]) -> None:
+    """Ask again until the answer is as it should become."""
+    async with asyncio.timeout(20 * TIMEOUT_FACTOR):
+        while not holds((await ask()).json()):  # noqa: ASYNC110 -- another process's doing
+            await asyncio.sleep(0.02)
+
+
+class TestRetention:
+    async def test_what_is_chosen_is_told_and_leaves_an_audit_line(self, site: Site) -> None:
+        nothing = (await site.get("/v1/privacy/retention")).json()
+        assert set(nothing.values()) == {None}
+        kept = nothing | {"positions_days": 400, "audit_days": 2_200}
+        assert (await site.client.put("/v1/privacy/retention", json=kept)).json() == kept
+        assert (await site.get("/v1/privacy/retention")).json() == kept
+        lines = (await site.client.get("/v1/audit", params={"noun": "privacy"})).json()["items"]
+        assert {line["key"] for line in lines} == {"positions", "audit"}
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"positions_days": 2}, "positions_days"),
+            ({"events_days": 0}, "events_days"),
+            ({"audit_days": "x"}, "audit_days"),
+            ({"photos_days": 3}, "photos_days"),
+        ],
+    )
+    async def test_what_cannot_be_kept_is_refused_by_name(
+        self, site: Site, body: dict[str, object], field: str
+    ) -> None:
+        refused = await site.client.put("/v1/privacy/retention", json=body)
+        assert refused.status_code == 422
+        assert refused.json()["field"] == field
+
+
+async def test_only_an_admin_may_forget(site: Site, database_url: str) -> None:
+    async with client_of(
+        site.url, create_key(database_url, "default", "desk", "dispatcher")
+    ) as desk:
+        for method, path in (
+            ("GET", "/v1/privacy/retention"),
+            ("PUT", "/v1/privacy/retention"),
+            ("GET", "/v1/privacy/erasures"),
+            ("POST", "/v1/privacy/erasures"),
+        ):
+            assert (await desk.request(method, path, json={})).status_code == 403
