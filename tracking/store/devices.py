@@ -108,6 +108,19 @@ async def list_latest(
     return [position_update(*row) async for row in cursor]
 
 
+async def latest_of(
+    conn: Connection, tenant_id: int, names: list[str]
+) -> dict[str, PositionUpdate | None]:
+    """The latest ok fix of each of these devices that exists; None before its first."""
+    cursor = await conn.execute(
+        _STATE + _FROM + "d.tenant_id = %s AND d.name = ANY(%s)", (tenant_id, names), binary=True
+    )
+    return {
+        row[0]: None if row[1] is None else position_update(*row)
+        for row in await cursor.fetchall()
+    }
+
+
 async def latest_heard_since(
     conn: Connection, tenant_id: int, since: datetime
 ) -> list[PositionUpdate]:
