@@ -116,8 +116,7 @@ async def latest_of(
         _STATE + _FROM + "d.tenant_id = %s AND d.name = ANY(%s)", (tenant_id, names), binary=True
     )
     return {
-        row[0]: None if row[1] is None else position_update(*row)
-        for row in await cursor.fetchall()
+        row[0]: None if row[1] is None else position_update(*row) for row in await cursor.fetchall()
     }
 
 
