@@ -84,8 +84,10 @@ def _cases(archive: Archive) -> list[tuple[str, list[str], int]]:
         "/v1/positions?bbox=" + ",".join(f"{degrees:.3f}" for degrees in (west, south, east, north))
         for west, east, south, north in _some_boxes()
     ]
+    places = [f"/v1/devices/{name}/position" for name in names]
     return [
-        ("latest position", [f"/v1/devices/{name}/position" for name in names], _CONNECTIONS),
+        ("latest position", places, _CONNECTIONS),
+        ("latest position, one asks", places, 1),
         ("a vehicle's day", days, 1),
         ("1,000 in a box", boxes, 1),
     ]

@@ -1,7 +1,10 @@
 """The history of positions in pages of packed columns: 1.4 us a fix where rows take 7."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -47,6 +50,10 @@ _WIRE = (
 )
 _QUALITY = " AND p.quality = %(quality)s"
 _BOX = " AND p.lat BETWEEN %(min_lat)s AND %(max_lat)s AND (p.lon {} %(max_lon)s)"
+# Fixes of a page: 8 ms of the database's time, and of ours.
+PAGE = 2_000
+# Devices of a page, where they have so few fixes.
+_DEVICES_AT_ONCE = 100
 # Beyond every time a reading may have, and one PostgreSQL can tell.
 _FOREVER = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
 
@@ -151,6 +158,52 @@ async def read_page(
     )
     row = await cursor.fetchone()
     return _page((None,) * (len(_WIRE) + 1) if row is None else row)
+
+
+async def read_ahead(
+    conn: Connection,
+    tenant_id: int,
+    device_ids: Sequence[int],
+    wanted: HistoryFilter,
+    *,
+    after: PositionKey | None = None,
+    limit: int | None = None,
+) -> AsyncGenerator[PositionPage, None]:
+    """Fixes of these devices, all or the first `limit`, in pages whose `device` counts them all.
+
+    While the caller works on a page the database finds the next one. Nobody else may use the
+    connection meanwhile; close the generator to have it back.
+    """
+    first, left = 0, sys.maxsize if limit is None else limit
+
+    def start() -> asyncio.Task[PositionPage]:
+        ids = device_ids[first : first + _DEVICES_AT_ONCE]
+        reading = read_page(conn, tenant_id, ids, wanted, after=after, limit=min(left, PAGE))
+        return asyncio.create_task(reading, name="positions.page")
+
+    reading = start()
+    try:
+        while True:
+            found = await reading
+            found = replace(found, device=found.device + first)
+            if len(found) == min(left, PAGE):
+                first, after = int(found.device[-1]), found.key(-1)
+            else:
+                first, after = first + _DEVICES_AT_ONCE, None
+            left -= len(found)
+            more = left > 0 and first < len(device_ids)
+            if more:
+                reading = start()
+                # It is on its way before the caller keeps the event loop busy.
+                await asyncio.sleep(0)
+            if len(found):
+                yield found
+            if not more:
+                return
+    finally:
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
 
 
 def _statement(wanted: HistoryFilter) -> str:

@@ -1,12 +1,13 @@
 """Reading the history of one device's positions."""
 
+from contextlib import aclosing
 from datetime import datetime
 from typing import NamedTuple
 
 from tracking.feed import PositionUpdate
 from tracking.quality import Quality
 from tracking.store.connection import Connection
-from tracking.store.position_pages import HistoryFilter, PositionKey, read_page
+from tracking.store.position_pages import HistoryFilter, PositionKey, read_ahead
 
 __all__ = ["PositionKey", "StoredPosition", "list_positions"]
 
@@ -40,7 +41,11 @@ async def list_positions(
     if row is None:
         return None
     wanted = HistoryFilter(start, end, quality)
-    page = await read_page(conn, tenant_id, [row[0]], wanted, after=after, limit=limit)
-    updates = page.updates([device])
-    keys = map(PositionKey, (update.fix_time for update in updates), page.seq.tolist())
-    return list(map(StoredPosition, keys, updates))
+    result: list[StoredPosition] = []
+    pages = read_ahead(conn, tenant_id, [row[0]], wanted, after=after, limit=limit)
+    async with aclosing(pages):
+        async for page in pages:
+            updates = page.updates([device])
+            keys = map(PositionKey, (update.fix_time for update in updates), page.seq.tolist())
+            result += map(StoredPosition, keys, updates)
+    return result
