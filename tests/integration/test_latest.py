@@ -6,10 +6,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pytest
 
-from api.latest import Latest
+from api.latest import Found, Latest
 from tests.integration.api_site import NOON, Rows, Site, api_site, later
 from tracking.access import Principal
 from tracking.errors import StoreUnavailable
+from tracking.store.acting import Mandate, acting
 from tracking.store.connection import Connection
 from tracking.store.keys import create_key
 from tracking.store.pool import ReadPool
@@ -55,6 +56,12 @@ async def pool(database_url: str) -> AsyncIterator[CountingPool]:
 
 def caller(rows: Rows) -> Principal:
     return Principal(rows.tenant_id, rows.tenant, "viewer", 1)
+
+
+async def ask(latest: Latest, rows: Rows, name: str) -> Found:
+    """As a request of this tenant does."""
+    with acting(Mandate.of(caller(rows))):
+        return await latest.position(caller(rows), name)
 
 
 async def place(site: Site, name: str) -> tuple[int, Any]:
@@ -103,7 +110,7 @@ async def test_who_asks_at_the_same_time_shares_a_query(rows: Rows, pool: Counti
         rows.device(f"t{i}", i)
     latest = Latest(pool)
     names = [f"t{i % 60}" for i in range(300)]
-    found = await asyncio.gather(*(latest.position(caller(rows), name) for name in names))
+    found = await asyncio.gather(*(ask(latest, rows, name) for name in names))
     assert pool.asked <= 3
     for name, one in zip(names, found, strict=True):
         number = int(name[1:])
@@ -120,16 +127,14 @@ async def test_tenants_never_share_a_query(
     latest = Latest(pool)
     with Rows(database_url, "other") as others:
         others.device("same", 2)
-        found = await asyncio.gather(
-            *(latest.position(caller(who), "same") for who in (rows, others) * 50)
-        )
+        found = await asyncio.gather(*(ask(latest, who, "same") for who in (rows, others) * 50))
     assert [one[0].lon for one in found if one and one[0]] == [1, 2] * 50
 
 
 async def test_who_leaves_takes_nobody_along(rows: Rows, pool: CountingPool) -> None:
     rows.device("t1", 5)
     latest = Latest(pool)
-    asking = [asyncio.create_task(latest.position(caller(rows), "t1")) for _ in range(10)]
+    asking = [asyncio.create_task(ask(latest, rows, "t1")) for _ in range(10)]
     await asyncio.sleep(0)
     for task in asking[::2]:
         task.cancel()
@@ -144,7 +149,7 @@ async def test_without_a_database_everybody_hears_so_and_the_next_may_try(rows: 
     latest = Latest(nowhere)
     for _ in range(2):
         found = await asyncio.gather(
-            *(latest.position(caller(rows), "t1") for _ in range(3)), return_exceptions=True
+            *(ask(latest, rows, "t1") for _ in range(3)), return_exceptions=True
         )
         assert all(isinstance(one, StoreUnavailable) for one in found)
     await nowhere.close()
