@@ -25,6 +25,7 @@ from api.metrics import Metrics
 from api.openapi import DescribedApi
 from api.routers import (
     alerts,
+    api_keys,
     areas,
     assets,
     attachments,
@@ -125,6 +126,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
         second_factor,
         users,
         privacy,
+        api_keys,
         health,
         live_map,
         feed,

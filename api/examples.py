@@ -20,6 +20,7 @@ from api.fence_schemas import (
     LocatedAll,
     LocateInput,
 )
+from api.key_schemas import KeyInput, MadeKey
 from api.openapi import Content
 from api.preview_schemas import PreviewLine
 from api.schemas import Readiness
@@ -34,6 +35,7 @@ from tracking.store.audit import AuditLine
 from tracking.store.dead_letters import DeadLetter
 from tracking.store.devices import DeviceDetail, DeviceView
 from tracking.store.fence_reads import FenceView
+from tracking.store.keys import ApiKey
 from tracking.store.ledger import LedgerRow, LedgerTotals
 from tracking.store.visits import Visit
 from tracking.why import Explanation
@@ -324,6 +326,18 @@ TRIAL = TrialView(
     devices=[DeviceAlerts("van-7", 1)],
     items=[ALERT],
 )
+API_KEY = ApiKey(
+    id=7,
+    name="order service",
+    role="service",
+    scopes=["events:read", "fences:write"],
+    created_at=_MORNING,
+    expires_at=_MORNING.replace(year=2027),
+    last_used_at=None,
+    revoked_at=None,
+)
+MADE_KEY = MadeKey(**msgspec.structs.asdict(API_KEY), key="wmk_" + "x" * 43)
+KEY_INPUT = KeyInput(API_KEY.name, "service", API_KEY.scopes, API_KEY.expires_at)
 
 
 def page_of(*items: object) -> Page[object]:

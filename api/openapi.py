@@ -29,11 +29,12 @@ _GENERIC = re.compile(r"([A-Za-z]+)_(\w+)_")
 # By the first tag of a route, which is also the noun of its permissions.
 TAGS = {
     "alerts": "What rules raised, and what people did about it.",
+    "api-keys": "Credentials of services; for admins.",
     "assets": "Whatever carries and is carried, and where each is and was.",
     "attachments": "What was on or in what, and when.",
     "audit": "Who did what, and what it was before.",
     "auth": "Signing in: tokens, sessions, passwords, the second factor.",
-    "dead letters": "Messages that could not be understood, byte for byte.",
+    "dead-letters": "Messages that could not be understood, byte for byte.",
     "devices": "Whatever sends positions, its state now, and where it has been.",
     "events": "What happened, as CloudEvents with gapless cursors; and why.",
     "fences": "Areas, their versions, and what they would have raised.",

@@ -4,13 +4,17 @@ A permission is `<noun>:read`, `<noun>:write` or `<noun>:admin`, where the noun 
 the route. A role grants permissions; the scopes of a credential narrow them, never widen.
 """
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple, get_args
 from uuid import UUID
+
+from tracking.errors import InputError
 
 Role = Literal["admin", "dispatcher", "viewer", "service"]
 Action = Literal["read", "write", "admin"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
+ACTIONS: tuple[Action, ...] = get_args(Action)
 _GRANTS: dict[str, frozenset[str]] = {
     "admin": frozenset({"read", "write", "admin"}),
     "dispatcher": frozenset({"read", "write"}),
@@ -52,12 +56,43 @@ class Principal(NamedTuple):
         if action not in _GRANTS.get(self.role, ()):
             return False
         return self.scopes is None or bool(
-            self.scopes & {f"{noun}:{action}", f"*:{action}", f"{noun}:*"}
+            self.scopes & {f"{noun}:{action}", f"*:{action}", f"{noun}:*", "*:*"}
         )
 
-    def may_grant(self, role: str) -> bool:
-        """Whether this may hand out a role: none that grants more than itself is granted."""
-        return self.scopes is None and _GRANTS[role] <= _GRANTS.get(self.role, frozenset())
+    def may_grant(self, role: str, scopes: Collection[str] | None = None) -> bool:
+        """Whether this may make a credential of that role and scopes: never one that may more."""
+        if not _GRANTS[role] <= _GRANTS.get(self.role, frozenset()):
+            return False
+        if self.scopes is None:
+            return True
+        return scopes is not None and all(
+            any(_covers(held, wanted) for held in self.scopes) for wanted in scopes
+        )
+
+
+def checked_scopes(scopes: Collection[str], nouns: Collection[str]) -> list[str]:
+    """Scopes in one order, each once; `*` stands for every noun or action.
+
+    Raises:
+        InputError: a noun or action there is not, or no scope at all.
+    """
+    if not scopes:
+        raise InputError("scopes: without any the credential could do nothing", field="scopes")
+    for i, scope in enumerate(scopes):
+        noun, _, action = scope.partition(":")
+        if noun not in {*nouns, "*"} or action not in {*ACTIONS, "*"}:
+            raise InputError(
+                f"scopes[{i}]: {scope!r} is no permission like fences:write; nouns are "
+                f"{', '.join(sorted(nouns))} or *, actions {', '.join(ACTIONS)} or *",
+                field=f"scopes[{i}]",
+            )
+    return sorted(set(scopes))
+
+
+def _covers(held: str, wanted: str) -> bool:
+    return all(
+        have in {"*", want} for have, want in zip(held.split(":"), wanted.split(":"), strict=True)
+    )
 
 
 def roles_that_may(action: Action) -> list[str]:

@@ -1,9 +1,11 @@
 """`waymark key`: API keys from the command line."""
 
-# ruff: noqa: FBT002, PLC0415  -- psycopg is imported when needed; a default of False is how Typer spells a flag
+# ruff: noqa: FBT002, PLC0415, PLR0917  -- options are arguments to Typer, a default of False is a
+# flag, and psycopg is imported when needed
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 import typer
@@ -21,6 +23,11 @@ def create_a_key(
         Literal["admin", "dispatcher", "viewer", "service"], typer.Option(help="What it may do.")
     ] = "viewer",
     tenant: Annotated[str, typer.Option(help="Whose data it opens.")] = "default",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="All it may do of that, like fences:write or *:read; repeat for more."),
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Ends after so long.")] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Make an API key and print it; it cannot be shown again.
@@ -28,11 +35,27 @@ def create_a_key(
     For example:
 
         waymark key create "order service" --role service
+        waymark key create "fence editor" --role dispatcher --scope fences:write --scope fences:read
     """
     from tracking.store.keys import create_key
 
     url = set_up(data_dir).database_url.get_secret_value()
-    sys.stdout.write(create_key(url, tenant, name, role) + "\n")
+    key = create_key(
+        url,
+        tenant,
+        name,
+        role,
+        scopes=_checked(scope) if scope else None,
+        expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
+    )
+    sys.stdout.write(key + "\n")
+
+
+def _checked(scopes: list[str]) -> list[str]:
+    from api.openapi import TAGS
+    from tracking.access import checked_scopes
+
+    return checked_scopes(scopes, TAGS)
 
 
 @key_app.command("list")
@@ -48,11 +71,13 @@ def list_all(
     if as_json:
         sys.stdout.write(json.dumps([key._asdict() for key in keys], default=str) + "\n")
         return
-    table = Table("id", "tenant", "name", "role", "created", "last used", "revoked", box=None)
+    times = ("created", "expires", "last used", "revoked")
+    table = Table("id", "tenant", "name", "role", "scopes", *times, box=None)
     for key in keys:
-        times = (key.created_at, key.last_used_at, key.revoked_at)
-        shown = (f"{t:%Y-%m-%d %H:%M}" if t else "-" for t in times)
-        table.add_row(str(key.id), key.tenant, key.name, key.role, *shown)
+        moments = (key.created_at, key.expires_at, key.last_used_at, key.revoked_at)
+        shown = (f"{t:%Y-%m-%d %H:%M}" if t else "-" for t in moments)
+        scopes = "all" if key.scopes is None else " ".join(key.scopes)
+        table.add_row(str(key.id), key.tenant, key.name, key.role, scopes, *shown)
     out.print(table)
 
 

@@ -14,7 +14,7 @@ from api.schemas import DeadLetterQuery, NoQuery
 from api.services import services_of
 from tracking.store.dead_letters import DeadLetter, get_dead_letter, list_dead_letters
 
-router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
+router = APIRouter(prefix="/v1/dead-letters", tags=["dead-letters"])
 
 
 @router.get(

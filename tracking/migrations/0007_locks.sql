@@ -149,8 +149,11 @@ BEGIN
         'WHEN (current_setting(''waymark.actor'', true) <> '''') EXECUTE FUNCTION %I()', audited, name);
 END $$;
 
+-- Permissions a key is narrowed to (NULL: all that its role grants), and when it ends by itself.
+ALTER TABLE api_key ADD COLUMN scopes text[], ADD COLUMN expires_at timestamptz;
+
 SELECT guard_table('tenant', 'SELECT, UPDATE', 'id = (SELECT acting_tenant())');
-SELECT guard_table('api_key');
+SELECT guard_table('api_key', 'SELECT, INSERT, UPDATE');
 SELECT guard_table('device', 'SELECT, UPDATE');
 SELECT guard_table('device_state', 'SELECT');
 SELECT guard_table('ledger_reason', 'SELECT');
