@@ -25,7 +25,7 @@ class Calendar:
 
     def __init__(self, schedule: Schedule) -> None:
         """Raises InputError that names the member at fault."""
-        self._zone = _zone(schedule.time_zone)
+        self._zone = zone_of(schedule.time_zone)
         # Per weekday the spans of seconds of the day [start, end) that are open.
         self._open: tuple[list[tuple[int, int]], ...] = tuple([] for _ in DAYS)
         for number, window in enumerate(schedule.windows):
@@ -65,7 +65,8 @@ def open_at(schedule: Schedule, time_us: int) -> bool:
     return calendar(schedule).open_at(time_us)
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """The IANA time zone of a name. Raises InputError that names `time_zone`."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
