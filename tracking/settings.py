@@ -6,7 +6,15 @@ environment. README's table is generated from here (`waymark doctor --markdown`)
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as NotJsonError
 
@@ -37,6 +45,17 @@ class OidcProvider(BaseModel):
         if self.role_claim is None and self.default_role is None:
             raise ValueError("give role_claim and roles, or default_role: else nobody is let in")
         return self
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+# Written with commas in the environment.
+Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Numbers = Annotated[list[int], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -114,7 +133,7 @@ class Settings(BaseSettings):
     )
     http_host: str = Field("127.0.0.1", description="Address the api listens on")
     http_port: int = Field(8080, ge=0, le=65_535, description="Port of the api; 0 picks one")
-    cors_origins: Annotated[list[str], NoDecode] = Field(
+    cors_origins: Words = Field(
         [], description="Origins allowed to call the api from a browser, comma-separated"
     )
     map_style_url: str | None = Field(
@@ -129,8 +148,26 @@ class Settings(BaseSettings):
     oidc: tuple[OidcProvider, ...] = Field(
         (), description="OIDC providers whose tokens are taken, as JSON; docs/identity.md"
     )
+    webhook_allow_nets: Words = Field(
+        [],
+        description="Networks that webhooks may reach although they are private, as CIDRs, "
+        "comma-separated",
+    )
+    webhook_ports: Numbers = Field(
+        [443, 8443], description="Ports that webhooks may use, comma-separated; empty: all"
+    )
+    webhook_http: bool = Field(
+        default=False, description="Whether webhooks may use plain `http://`"
+    )
+    webhook_log_days: int = Field(
+        7, ge=1, description="What was delivered is listed for this long, days"
+    )
+    channels: Words = Field(
+        [],
+        description="Apprise schemas that channels may use, as `mailtos,slack`; none: off",
+    )
     metrics_port: int = Field(
-        0, ge=0, le=65_535, description="Port of /metrics of ingest and monitor; 0 is off"
+        0, ge=0, le=65_535, description="Port of /metrics of ingest, monitor and deliver; 0 is off"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line written"
