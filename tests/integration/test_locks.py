@@ -40,6 +40,10 @@ _NOT_EDITED = {
     "signing_key",
     "tag_read",
     "tenant",
+    # What is asked of a webhook is written to the log as a word of its own.
+    "webhook_delivery",
+    "webhook_head",
+    "webhook_progress",
 }
 
 _TABLES = """

@@ -27,6 +27,7 @@ from tracking.feed.codec import (
     position_updates,
     positions_channel,
     split_positions,
+    webhooks_notice,
 )
 from tracking.feed.link import ping
 from tracking.feed.publisher import Publisher
@@ -61,4 +62,5 @@ __all__ = [
     "position_updates",
     "positions_channel",
     "split_positions",
+    "webhooks_notice",
 ]

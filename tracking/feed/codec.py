@@ -41,6 +41,11 @@ def attachments_notice(tenant: str, revision: int) -> tuple[str, bytes]:
     return NOTICES, _encoder.encode({"tenant": tenant, "attachments": revision})
 
 
+def webhooks_notice(tenant: str) -> tuple[str, bytes]:
+    """The message that something of a tenant's webhooks was asked for."""
+    return NOTICES, _encoder.encode({"tenant": tenant, "webhooks": True})
+
+
 class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
     """A position as every interface of Waymark writes it; times are aware UTC datetimes.
 

@@ -1,5 +1,6 @@
 """Reading events, by cursor for followers and by filter for people."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -61,10 +62,25 @@ async def events_after(
         (cursor, limit, tenant_id),
     )
     rows = await found.fetchall()
-    events = [_event(row[1:]) for row in rows if row[1] is not None]
+    events = [event_of(row[1:]) for row in rows if row[1] is not None]
     if len(events) == limit:
         return EventPage(events, events[-1].cursor)
     return EventPage(events, max(cursor, rows[0][0] if rows else 0))
+
+
+async def events_of_subject(
+    conn: Connection, tenant_id: int, subject: str, after: int, upto: int, *, limit: int
+) -> EventPage:
+    """The events of one subject with cursors in (after, upto], in that order, at most `limit`."""
+    found = await conn.execute(
+        (
+            _SELECT + "e.tenant_id = %s AND e.subject = %s AND e.cursor > %s AND e.cursor <= %s "
+            "ORDER BY e.cursor LIMIT %s"
+        ).encode(),
+        (tenant_id, subject, after, upto, limit),
+    )
+    events = [event_of(row) for row in await found.fetchall()]
+    return EventPage(events, events[-1].cursor if len(events) == limit else upto)
 
 
 async def list_events(
@@ -112,7 +128,7 @@ async def list_events(
         + sql.SQL(" LIMIT %(limit)s")
     )
     cursor = await conn.execute(query, values)
-    return [_event(row) async for row in cursor]
+    return [event_of(row) async for row in cursor]
 
 
 async def get_event(conn: Connection, tenant_id: int, event_id: UUID) -> EventRecord | None:
@@ -122,10 +138,11 @@ async def get_event(conn: Connection, tenant_id: int, event_id: UUID) -> EventRe
         (tenant_id, event_id),
     )
     row = await found.fetchone()
-    return None if row is None else _event(row)
+    return None if row is None else event_of(row)
 
 
-def _event(row: tuple[Any, ...]) -> EventRecord:
+def event_of(row: Sequence[Any]) -> EventRecord:
+    """A row of what the queries above select."""
     id_, tenant, type_, subject, time, recorded_at, revision, status, late, cursor, data = row
     return EventRecord(
         str(id_), tenant, type_, subject, to_us(time), to_us(recorded_at),
