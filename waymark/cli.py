@@ -43,7 +43,7 @@ app = typer.Typer(
 
         waymark doctor && waymark migrate
 
-        waymark ingest & waymark api & waymark monitor &
+        waymark ingest & waymark api & waymark monitor & waymark deliver &
 
     Settings are WAYMARK_* variables; `waymark doctor` lists them.""",
 )
@@ -85,7 +85,7 @@ def up(  # noqa: PLR0917  -- Typer passes them by name
     workers: Annotated[int, typer.Option(min=1, max=64, help="Ingest processes.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Run everything on this machine: servers, schema, ingest, api and monitor.
+    """Run everything on this machine: servers, schema and every process.
 
     Needs neither Docker nor root; all data is in one folder and survives. Whatever dies is
     started again. Ctrl-C drains and stops; a second one does not wait.
@@ -198,9 +198,9 @@ def api(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 
         WAYMARK_HTTP_HOST=0.0.0.0 WAYMARK_HTTP_PORT=80 waymark api
     """
-    from api.app import keep_what_is_there, serve
+    from api.app import serve
 
-    run(serve(set_up(data_dir), ready=keep_what_is_there))
+    run(serve(set_up(data_dir)))
 
 
 @app.command()
@@ -209,6 +209,22 @@ def monitor(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     from ingest.monitor import run as watch
 
     run(watch(set_up(data_dir)))
+
+
+@app.command()
+def deliver(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Deliver events and alerts to webhooks and channels. Any number may run.
+
+    For example:
+
+        export WAYMARK_SECRET_KEY=...; waymark deliver
+
+        WAYMARK_CHANNELS=mailtos,slack waymark deliver
+    """
+    from deliver.process import run as work
+    from waymark.supervisor import notify_ready
+
+    run(work(set_up(data_dir), ready=notify_ready))
 
 
 @app.command()

@@ -3,6 +3,7 @@
     ingest-0, ingest-1, ...   one MQTT session each      logs/ingest-0.log
     api                       HTTP and websocket         logs/api.log
     monitor                   deadlines, maintenance     logs/monitor.log
+    deliver                   webhooks, channels         logs/deliver.log
 
 A process says it is ready by `notify_ready`, the protocol of systemd's sd_notify(3), so the same
 processes also run as systemd units of `Type=notify`.

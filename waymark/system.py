@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import os
+import secrets
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -85,6 +86,7 @@ class System:
                     "WAYMARK_WORKERS": str(self._workers),
                     "WAYMARK_HTTP_HOST": host,
                     "WAYMARK_HTTP_PORT": str(port),
+                    "WAYMARK_SECRET_KEY": self._secret_key(),
                 },
                 log_dir=self.data_dir / "logs",
             )
@@ -128,7 +130,12 @@ class System:
             Program(f"ingest-{index}", ("ingest", "--index", str(index)), notifies=True)
             for index in range(self._workers)
         ]
-        return [*workers, Program("api", ("api",)), Program("monitor", ("monitor",))]
+        return [
+            *workers,
+            Program("api", ("api",)),
+            Program("monitor", ("monitor",)),
+            Program("deliver", ("deliver",), notifies=True),
+        ]
 
     def _choose_http_port(self) -> int:
         settings = load_settings()
@@ -151,6 +158,17 @@ class System:
         file.touch(mode=0o600)
         file.write_text(f"{key}\n")
         return key
+
+    def _secret_key(self) -> str:
+        """The key of the settings, or the folder's; made on the first run and kept for good."""
+        given = load_settings().secret_key
+        if given is not None:
+            return given.get_secret_value()
+        file = self.data_dir / "secret_key"
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(f"{secrets.token_urlsafe(32)}\n")
+        return file.read_text().strip()
 
     def __enter__(self) -> Self:
         self.start()

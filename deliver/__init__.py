@@ -1,0 +1,1 @@
+"""The delivery process: events sent to webhooks and channels, in order, at least once."""
