@@ -46,6 +46,7 @@ TAGS = {
     "rules": "Which events are worth an alert.",
     "users": "People who sign in, and what they may.",
     "visits": "Stays in fences, and in areas drawn afterwards.",
+    "webhooks": "Who is told of events, at least once and in order; and what became of it.",
 }
 
 _HEADERS: dict[str, Json] = {
