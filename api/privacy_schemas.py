@@ -10,11 +10,14 @@ from msgspec import Meta
 from tracking.store.erasures import Erasure
 from tracking.store.retention import Retention
 
+_Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f]+$")]
+
 
 class ErasureInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to forget."""
+    """What to forget: a device by its name, or a person by e-mail address."""
 
-    device: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f]+$")]
+    device: _Name | None = None
+    user: _Name | None = None
 
 
 ERASURE_INPUT = ErasureInput(device="van-7")

@@ -15,7 +15,13 @@ from api.privacy_schemas import ERASURE, ERASURE_INPUT, RETENTION, ErasureInput
 from api.problems import Problem, not_found
 from api.schemas import NoQuery, Paged
 from api.services import services_of
-from tracking.store.erasures import Erasure, erase_device, get_erasure, list_erasures
+from tracking.store.erasures import (
+    Erasure,
+    erase_device,
+    erase_person,
+    get_erasure,
+    list_erasures,
+)
 from tracking.store.retention import Retention, get_retention, put_retention
 
 router = APIRouter(prefix="/v1/privacy", tags=["privacy"])
@@ -43,21 +49,27 @@ async def erasures(request: Request, caller: Admin, query: Annotated[Paged, Quer
         example=ERASURE,
         body=ErasureInput,
         body_example=ERASURE_INPUT,
-        problems=(404,),
+        problems=(404, 409),
         headers=("Location",),
     ),
 )
 async def erase(request: Request, caller: Admin, _: Annotated[NoQuery, Query()]) -> Response:
-    """Forget a device: it is gone from every answer at once, its history within minutes.
+    """Forget a device or a person. This cannot be taken back.
 
-    This cannot be taken back. A device that goes on sending is registered anew, without its past.
+    A device is gone from every answer at once, its history within minutes; one that goes on
+    sending is registered anew, without its past. A person's account is gone at once; what they did
+    stays, under a name that tells nobody who it was.
     """
     given = decoded(await request.body(), ErasureInput)
-    asked = await services_of(request).pool.run(
-        erase_device, caller.tenant_id, given.device, caller.name
-    )
+    pool = services_of(request).pool
+    if (given.device is None) == (given.user is None):
+        raise Problem(422, "device: give either `device` or `user`", field="device")
+    if given.device is not None:
+        asked = await pool.run(erase_device, caller.tenant_id, given.device, caller.name)
+    else:
+        asked = await pool.run(erase_person, caller.tenant_id, given.user or "", caller.name)
     if asked is None:
-        raise not_found(f"device {given.device!r}")
+        raise not_found(f"device {given.device!r}" if given.device else f"user {given.user!r}")
     response = answer(asked)
     response.status_code = 202
     response.headers["Location"] = f"/v1/privacy/erasures/{asked.id}"

@@ -7,14 +7,20 @@ from typing import Any
 
 import httpx
 import pytest
+from psycopg import sql
 
 from ingest.monitor import Monitor
+from tests.integration.alert_rig import rule
 from tests.integration.api_site import Rows, Site, api_site, client_of
+from tests.integration.test_locks import pool_of
 from tests.services import TIMEOUT_FACTOR
+from tracking.access import Principal
 from tracking.settings import load_settings
+from tracking.store.acting import Mandate, acting
 from tracking.store.connection import connect
 from tracking.store.erasures import erase_some
 from tracking.store.keys import create_key
+from tracking.store.rules import save_rule
 
 
 @pytest.fixture
@@ -62,6 +68,56 @@ async def test_the_audit_log_keeps_who_asked_but_not_what_the_device_was_like(
         (line["action"], line["noun"], line["key"]) for line in log
     }
     assert "Ann" not in str(log)
+
+
+async def test_an_erased_person_is_named_nowhere_and_what_they_did_stays(
+    site: Site, database_url: str
+) -> None:
+    made = await site.client.post(
+        "/v1/users", json={"email": "Ann@acme.example", "name": "Ann Miller", "role": "dispatcher"}
+    )
+    assert made.status_code == 201, made.text
+    user = made.json()["id"]
+    ann = Principal(1, "default", "dispatcher", None, "ann@acme.example", user)
+    async with pool_of(database_url) as pool:
+        with acting(Mandate.of(ann, ip="192.0.2.7")):
+            await pool.run(save_rule, 1, rule(), author=ann.name, create=True)
+    asked = await site.client.post("/v1/privacy/erasures", json={"user": "ann@acme.example"})
+    assert asked.status_code == 202, asked.text
+    assert (await site.get(f"/v1/users/{user}")).status_code == 404
+    async with await connect(database_url, name="test") as conn:
+        while await erase_some(conn, settled_after=timedelta(0)):
+            pass
+        found = await conn.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' "
+            "AND table_type = 'BASE TABLE'"
+        )
+        for (table,) in await found.fetchall():
+            rows = await conn.execute(
+                sql.SQL(
+                    "SELECT count(*) FROM {} t WHERE t::text ~* 'acme|miller|192.0.2.7'"
+                ).format(sql.Identifier(table))
+            )
+            assert await rows.fetchone() == (0,), table
+    saved = (await site.get("/v1/rules/r1")).json()
+    assert saved["updated_by"] == f"erased user {user}"
+    told = (await site.client.get(asked.headers["Location"])).json()
+    assert told["subject"] == f"erased user {user}"
+    assert told["finished_at"]
+    log = (await site.client.get("/v1/audit", params={"noun": "rules"})).json()["items"]
+    assert {line["actor_name"] for line in log} == {f"erased user {user}"}
+
+
+@pytest.mark.parametrize("body", [{}, {"device": "a", "user": "b"}, {"device": ""}, {"user": 7}])
+async def test_what_to_forget_must_be_said(site: Site, body: dict[str, object]) -> None:
+    refused = await site.client.post("/v1/privacy/erasures", json=body)
+    assert refused.status_code == 422
+    assert refused.json()["field"] in {"device", "user"}
+
+
+async def test_nobody_of_that_name_is_404(site: Site) -> None:
+    refused = await site.client.post("/v1/privacy/erasures", json={"user": "bob@acme.example"})
+    assert refused.status_code == 404
 
 
 async def test_the_monitor_forgets_by_itself(

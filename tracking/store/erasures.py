@@ -1,6 +1,10 @@
-"""Erasing a device or a person: asked for in one transaction, carried out in small ones."""
+"""Erasing a device or a person: asked for in one transaction, carried out in small ones.
 
-from datetime import timedelta
+Of a device everything goes. Of a person the account goes, and the name wherever it stands for who
+did something: what was done stays, by `erased user 17`.
+"""
+
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -9,6 +13,7 @@ from psycopg import sql
 
 from tracking.store.connection import Connection
 from tracking.store.retention import remove_day
+from tracking.store.users import delete_user
 from tracking.times import Moment
 
 Kind = Literal["device", "user"]
@@ -57,12 +62,50 @@ async def erase_device(
         await conn.execute(
             "DELETE FROM dead_letter WHERE tenant_id = %s AND device = %s", (tenant_id, device)
         )
-        made = await conn.execute(
-            "INSERT INTO erasure (tenant_id, kind, subject, subject_id, requested_by) "
-            "VALUES (%s, 'device', %s, %s, %s) RETURNING " + _COLUMNS,
-            (tenant_id, device, row[0], author),
+        return await _asked(conn, tenant_id, "device", device, row[0], author)
+
+
+async def erase_person(
+    conn: Connection, tenant_id: int, email: str, author: str | None
+) -> Erasure | None:
+    """Take an account away at once and note that the name must go; None: nobody knows the name.
+
+    People of an OIDC provider have no account here; their names are in the audit log.
+
+    Raises:
+        Conflict: nobody could administer the tenant any more.
+    """
+    async with conn.transaction():
+        found = await conn.execute(
+            "SELECT (SELECT id FROM user_account WHERE tenant_id = %(tenant_id)s "
+            "AND email = lower(%(name)s)), EXISTS (SELECT FROM audit_log "
+            "WHERE tenant_id = %(tenant_id)s AND actor_name = %(name)s AND actor_kind <> 'key')",
+            {"tenant_id": tenant_id, "name": email},
         )
-        return Erasure(*(await made.fetchone() or ()))
+        user_id, acted = await found.fetchone() or (None, False)
+        if user_id is None and not acted:
+            return None
+        if user_id is not None:
+            # As accounts write it, and so the audit log.
+            email = email.lower()
+            await delete_user(conn, tenant_id, user_id)
+        return await _asked(conn, tenant_id, "user", email, user_id or 0, author)
+
+
+async def _asked(  # noqa: PLR0917 -- the columns
+    conn: Connection,
+    tenant_id: int,
+    kind: Kind,
+    subject: str,
+    subject_id: int,
+    author: str | None,
+) -> Erasure:
+    made = await conn.execute(
+        "INSERT INTO erasure (tenant_id, kind, subject, subject_id, requested_by) "
+        "VALUES (%s, %s, %s, %s, %s) RETURNING " + _COLUMNS,
+        (tenant_id, kind, subject, subject_id, author),
+    )
+    return Erasure(*(await made.fetchone() or ()))
 
 
 async def get_erasure(conn: Connection, tenant_id: int, erasure_id: UUID) -> Erasure | None:
@@ -90,6 +133,42 @@ async def list_erasures(
     return [Erasure(*row) async for row in found]
 
 
+class _Due(NamedTuple):
+    """An erasure to be carried out."""
+
+    id: UUID
+    kind: Kind
+    tenant_id: int
+    subject: str
+    subject_id: int
+    requested_at: datetime
+    settled: bool
+
+    @property
+    def pseudonym(self) -> str:
+        """What stands where the name was."""
+        return f"erased user {self.subject_id or self.id}"
+
+
+# In lines by them, and in lines about them.
+_ACTED = (
+    "UPDATE audit_log SET actor_name = %(erased)s, ip = NULL WHERE tenant_id = %(tenant_id)s "
+    "AND actor_name = %(name)s AND actor_kind <> 'key'"
+)
+_ACTED_ON = (
+    "UPDATE audit_log SET key = %(erased)s, before = NULL, after = NULL "
+    "WHERE tenant_id = %(tenant_id)s AND noun IN ('users', 'auth') AND key = %(name)s"
+)
+# Rows name their authors too, and so do the copies of them that the log holds.
+_COPIED = (
+    "UPDATE audit_log SET before = replace(before::text, to_json(%(name)s::text)::text, "
+    "to_json(%(erased)s::text)::text)::jsonb, after = replace(after::text, "
+    "to_json(%(name)s::text)::text, to_json(%(erased)s::text)::text)::jsonb "
+    "WHERE tenant_id = %(tenant_id)s AND noun <> 'privacy' AND strpos("
+    "concat(before::text, after::text), to_json(%(name)s::text)::text) > 0"
+)
+
+
 class _Table(NamedTuple):
     """A table that holds rows of devices; `timed` where they lie by device and time."""
 
@@ -106,7 +185,8 @@ async def erase_some(conn: Connection, *, settled_after: timedelta = SETTLED_AFT
     """
     async with conn.transaction():
         found = await conn.execute(
-            "SELECT id, subject_id, requested_at < now() - %s::interval "
+            "SELECT id, kind, tenant_id, subject, subject_id, requested_at, "
+            "requested_at < now() - %s::interval "
             "FROM erasure WHERE finished_at IS NULL "
             "AND coalesce(checked_at, '-infinity') < now() - interval '10 seconds' "
             "ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED",
@@ -115,21 +195,18 @@ async def erase_some(conn: Connection, *, settled_after: timedelta = SETTLED_AFT
         row = await found.fetchone()
         if row is None:
             return False
-        erasure_id, subject_id, settled = row
-        removed = await _remove_part(conn, subject_id)
-        found_any = removed or await _redact(conn, erasure_id)
+        due = _Due(*row)
+        removed = await _remove_part(conn, due.subject_id) if due.kind == "device" else 0
+        clean = not removed and not await (_redact if due.kind == "device" else _rename)(conn, due)
         await conn.execute(
             "UPDATE erasure SET rows_n = rows_n + %(removed)s, "
             # What is found empty too early is looked at again a little later.
             "checked_at = CASE WHEN %(clean)s THEN now() END, "
             "finished_at = CASE WHEN %(done)s THEN now() END WHERE id = %(id)s",
-            {
-                "removed": removed,
-                "clean": not found_any,
-                "done": settled and not found_any,
-                "id": erasure_id,
-            },
+            {"removed": removed, "clean": clean, "done": due.settled and clean, "id": due.id},
         )
+        if due.settled and clean and due.kind == "user":
+            await _forget_name(conn, due)
         return True
 
 
@@ -142,15 +219,46 @@ async def _remove_part(conn: Connection, device_id: int) -> int:
     return 0
 
 
-async def _redact(conn: Connection, erasure_id: UUID) -> int:
+async def _redact(conn: Connection, due: _Due) -> int:
     """Take out of the audit log what a device was like; who did what to it when stays."""
     redacted = await conn.execute(
-        "UPDATE audit_log a SET before = NULL, after = NULL FROM erasure e WHERE e.id = %s "
-        "AND a.tenant_id = e.tenant_id AND a.noun = 'devices' AND a.key = e.subject "
-        "AND a.at <= e.requested_at AND (a.before IS NOT NULL OR a.after IS NOT NULL)",
-        (erasure_id,),
+        "UPDATE audit_log SET before = NULL, after = NULL WHERE tenant_id = %s "
+        "AND noun = 'devices' AND key = %s AND at <= %s "
+        "AND (before IS NOT NULL OR after IS NOT NULL)",
+        (due.tenant_id, due.subject, due.requested_at),
     )
     return redacted.rowcount
+
+
+async def _rename(conn: Connection, due: _Due) -> int:
+    """Put `erased user 17` where the name is: as an author anywhere, and in the audit log."""
+    values = {"tenant_id": due.tenant_id, "name": due.subject, "erased": due.pseudonym}
+    renamed = 0
+    for statement in (_ACTED, _ACTED_ON, _COPIED):
+        renamed += (await conn.execute(statement, values)).rowcount
+    found = await conn.execute(
+        "SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+        "WHERE a.attname LIKE '%\\_by' AND a.atttypid = 'text'::regtype AND NOT a.attisdropped "
+        "AND c.relkind IN ('r', 'p') AND NOT c.relispartition "
+        "AND c.relnamespace = current_schema::regnamespace"
+    )
+    for table, column in await found.fetchall():
+        authored = sql.SQL(
+            "UPDATE {table} SET {column} = %(erased)s WHERE tenant_id = %(tenant_id)s "
+            "AND {column} = %(name)s"
+        ).format(table=sql.Identifier(table), column=sql.Identifier(column))
+        renamed += (await conn.execute(authored, values)).rowcount
+    return renamed
+
+
+async def _forget_name(conn: Connection, due: _Due) -> None:
+    """The erasure itself is the last to know the name."""
+    await conn.execute("UPDATE erasure SET subject = %s WHERE id = %s", (due.pseudonym, due.id))
+    await conn.execute(
+        "UPDATE audit_log SET key = %s, after = NULL WHERE tenant_id = %s AND noun = 'privacy' "
+        "AND key = %s",
+        (f"user {due.pseudonym}", due.tenant_id, f"user {due.subject}"),
+    )
 
 
 async def _tables_of_devices(conn: Connection) -> list[_Table]:
