@@ -11,7 +11,7 @@ from pydantic import Field
 
 from api.fence_schemas import decoded
 from api.problems import Problem
-from api.schemas import Paged, Query, Text, Time
+from api.schemas import Paged, Selected, Text, Time
 from tracking.alert_life import AlertView
 from tracking.fence_input import Id, Label, Labels, Name, ScheduleInput
 from tracking.rules import Op, Rule, Severity, check
@@ -136,7 +136,7 @@ class TrialView(msgspec.Struct, frozen=True):
     items: list[AlertView]
 
 
-class RuleQuery(Query):
+class RuleQuery(Selected):
     """Which version of a rule."""
 
     version: int | None = Field(None, ge=1, le=2**31 - 1)

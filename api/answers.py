@@ -11,6 +11,7 @@ from tracking.feed import PositionUpdate
 from tracking.store.ledger import LedgerRow, LedgerTotals
 from tracking.times import Moment
 
+JSON = "application/json"
 GEOJSON = "application/geo+json"
 
 T = TypeVar("T")
@@ -88,14 +89,30 @@ class LedgerPage(Page[LedgerRow], frozen=True):
     totals: LedgerTotals
 
 
-def answer(body: object, media_type: str = "application/json") -> Response:
-    """Any value as JSON."""
-    return Response(_encoder.encode(body), media_type=media_type)
+def answer(
+    body: object, media_type: str = JSON, *, version: int | None = None, live: bool = False
+) -> Response:
+    """Any value as JSON.
+
+    `version` becomes its ETag, for `If-Match`. `live` tells that the body holds more than what the
+    version tells, such as a place; `api.conventions` then lets the ETag tell both.
+    """
+    response = Response(_encoder.encode(body), media_type=media_type)
+    if version is not None:
+        response.headers["ETag"] = f'W/"{version}"' if live else f'"{version}"'
+    return response
 
 
 def page(items: list[Any], next_cursor: str | None, **more: object) -> Response:
     """A list, with the cursor of the next page, None on the last."""
-    return answer({"items": items, "next": next_cursor, **more})
+    return _linked(answer({"items": items, "next": next_cursor, **more}), next_cursor)
+
+
+def _linked(response: Response, next_cursor: str | None) -> Response:
+    """The same with a link to the next page, which `api.conventions` completes."""
+    if next_cursor is not None:
+        response.headers["Link"] = f'<?cursor={next_cursor}>; rel="next"'
+    return response
 
 
 def positions_page(
@@ -108,7 +125,7 @@ def positions_page(
     accepts = GEOJSON in request.headers.get("accept", "")
     if wanted == "geojson" or (wanted is None and accepts):
         features = [feature(position) for position in positions]
-        return answer(PositionCollection(features, next_cursor), GEOJSON)
+        return _linked(answer(PositionCollection(features, next_cursor), GEOJSON), next_cursor)
     return page(positions, next_cursor)
 
 

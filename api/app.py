@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 
-from api import problems
+from api import idempotency, problems
+from api.conventions import Conventions
 from api.edge import Edge
 from api.fanout import Fanout
 from api.fencebooks import FenceBooks
@@ -106,6 +107,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
     )
     app.state.services = services
     problems.install(app)
+    idempotency.install(app)
     for noun in (
         devices,
         positions,
@@ -140,10 +142,25 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "X-Request-Id"],
-            expose_headers=["ETag", "Location", "X-Request-Id", "Retry-After"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-Match",
+                "If-None-Match",
+                "X-Request-Id",
+            ],
+            expose_headers=[
+                "ETag",
+                "Idempotent-Replayed",
+                "Link",
+                "Location",
+                "Retry-After",
+                "X-Request-Id",
+            ],
             max_age=600,
         )
+    app.add_middleware(Conventions)
     app.add_middleware(
         Edge, metrics=metrics, content_security_policy=_content_security_policy(settings)
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.idempotency import begin
 from api.problems import forbidden, unauthorized
 from api.services import services_of
 from tracking.access import Action, Principal
@@ -44,13 +45,15 @@ async def _authenticated(
 
 
 def _who_may(action: Action) -> Callable[[Request, Principal], Awaitable[Principal]]:
-    # Without anything to wait for, but a plain function would be sent to another thread.
     async def permitted(
         request: Request, principal: Annotated[Principal, Depends(_authenticated)]
     ) -> Principal:
         noun = request.scope["route"].tags[0]
         if not principal.may(noun, action):
             raise forbidden(principal, noun, action)
+        # The other methods change nothing, or the same however often they are sent.
+        if action != "read" and request.method == "POST":
+            await begin(request, principal)
         return principal
 
     return permitted
@@ -58,6 +61,6 @@ def _who_may(action: Action) -> Callable[[Request, Principal], Awaitable[Princip
 
 # The dependencies of every route: who asks, and whether they may read, change or administer the
 # noun that is the route's first tag. 401 without a valid credential, 403 without the permission.
-Caller = Annotated[Principal, Depends(_who_may("read"))]
-Writer = Annotated[Principal, Depends(_who_may("write"))]
-Admin = Annotated[Principal, Depends(_who_may("admin"))]
+Caller = Annotated[Principal, Security(_who_may("read"), scopes=["read"])]
+Writer = Annotated[Principal, Security(_who_may("write"), scopes=["write"])]
+Admin = Annotated[Principal, Security(_who_may("admin"), scopes=["admin"])]

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from api.answers import Many
 from api.problems import Problem
-from api.schemas import Paged, Query, Text, Time
+from api.schemas import Paged, Query, Selected, Text, Time
 from tracking.fence_bulk import BulkItem
 from tracking.fence_input import FenceInput, Labels, explained
 
@@ -32,7 +32,7 @@ class FenceQuery(Paged):
     deleted: bool = Field(default=False, description="Those that were deleted instead")
 
 
-class VersionQuery(Query):
+class VersionQuery(Selected):
     """Which version of a fence."""
 
     version: int | None = Field(None, ge=1, le=2**31 - 1)

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import msgspec
 from fastapi import FastAPI, Response
 
+from api.answers import JSON
 from api.problems import KINDS, MEDIA_TYPE, ProblemDetails, details
 
 Json = dict[str, Any]
 
-JSON = "application/json"
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
 
@@ -167,6 +167,17 @@ def documented(
         # Every answer is written by `api.answers`; FastAPI has nothing to add to it.
         "response_class": Response,
     }
+
+
+def answer_of(operation_id: str, media_type: str) -> tuple[Any, ...]:
+    """The types an operation answers with in a media type."""
+    told = _operations[operation_id]
+    return tuple(
+        kind
+        for content in told.answers
+        if content.media_type == media_type
+        for kind in _alternatives(content.kind)
+    )
 
 
 class DescribedApi(FastAPI):

@@ -36,13 +36,24 @@ Time = Annotated[
 ]
 
 
+_FIELDS = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(,[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)*$"
+
+
 class Query(BaseModel):
     """A set of query parameters that refuses unknown ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Paged(Query):
+class Selected(Query):
+    """Something of which parts may be asked for."""
+
+    fields: Annotated[str, StringConstraints(max_length=1_024, pattern=_FIELDS)] | None = Field(
+        None, description="Only these members of each object, such as `name,position.lon`"
+    )
+
+
+class Paged(Selected):
     """A list in pages."""
 
     limit: int = Field(100, ge=1, le=MAX_ITEMS, description="Items per page")
@@ -60,7 +71,7 @@ class DeviceQuery(Paged):
     bbox: str | None = Field(None, description="minlon,minlat,maxlon,maxlat of the latest fix")
 
 
-class LatestQuery(Query):
+class LatestQuery(Selected):
     """Which latest positions."""
 
     limit: int = Field(MAX_ITEMS, ge=1, le=MAX_POSITIONS)
@@ -70,7 +81,7 @@ class LatestQuery(Query):
     format: Literal["json", "geojson"] | None = None
 
 
-class HistoryQuery(Query):
+class HistoryQuery(Selected):
     """Which part of a device's history."""
 
     start: Time | None = Field(None, alias="from", description="First time, included")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.answers import Page
 from api.problems import Problem
-from api.schemas import Paged, Query, Text, Time
+from api.schemas import Paged, Selected, Text, Time
 from tracking.stays import AreaDevice
 from tracking.times import Moment
 from tracking.visit_summary import VisitGroup
@@ -53,7 +53,7 @@ class VisitSummaryPage(Page[VisitGroup], frozen=True):
     total: VisitGroup
 
 
-class WhyNotQuery(Query):
+class WhyNotQuery(Selected):
     """What did not happen, where, to whom, and about when."""
 
     device: Text

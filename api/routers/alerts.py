@@ -22,7 +22,7 @@ from api.cursors import number_cursor, read_number_cursor
 from api.fence_schemas import decoded
 from api.openapi import documented
 from api.problems import Problem, not_found
-from api.schemas import NoQuery, check_range
+from api.schemas import NoQuery, Selected, check_range
 from api.services import Services, services_of
 from tracking.access import Principal
 from tracking.alert_life import Act, AlertView, alert_view, announcements
@@ -118,7 +118,7 @@ async def alert(
     request: Request,
     caller: Caller,
     id: UUID,  # noqa: A002 -- the name in the path, and so in problems, as below
-    _: Annotated[NoQuery, Query()],
+    _: Annotated[Selected, Query()],
 ) -> Response:
     """One alert, or one event that was kept silent."""
     found = await services_of(request).pool.run(get_alert, caller.tenant_id, id)

@@ -10,7 +10,7 @@ from api.auth import Caller
 from api.cursors import number_cursor, read_number_cursor
 from api.openapi import documented
 from api.problems import not_found
-from api.schemas import DeadLetterQuery, NoQuery
+from api.schemas import DeadLetterQuery, Selected
 from api.services import services_of
 from tracking.store.dead_letters import DeadLetter, get_dead_letter, list_dead_letters
 
@@ -44,7 +44,7 @@ async def dead_letter(
     request: Request,
     caller: Caller,
     id: Annotated[int, Path(ge=1, le=2**63 - 1)],  # noqa: A002 -- the name in the path
-    _: Annotated[NoQuery, Query()],
+    _: Annotated[Selected, Query()],
 ) -> Response:
     """One message with its whole payload."""
     found = await services_of(request).pool.run(get_dead_letter, caller.tenant_id, id)

@@ -12,7 +12,7 @@ from api.cursors import name_cursor, position_cursor, read_name_cursor, read_pos
 from api.fence_schemas import DeviceInput, decoded
 from api.openapi import documented
 from api.problems import not_found
-from api.schemas import DeviceQuery, HistoryQuery, NoQuery, Text, check_range, parse_bbox
+from api.schemas import DeviceQuery, HistoryQuery, NoQuery, Selected, Text, check_range, parse_bbox
 from api.services import services_of
 from tracking.access import Principal
 from tracking.feed import PositionUpdate, fences_notice
@@ -52,7 +52,7 @@ async def devices(
 
 @router.get("/{name}", **documented("getDevice", DeviceDetail, example=examples.DEVICE_DETAIL))
 async def device(
-    request: Request, caller: Caller, name: DeviceName, _: Annotated[NoQuery, Query()]
+    request: Request, caller: Caller, name: DeviceName, _: Annotated[Selected, Query()]
 ) -> Response:
     """One device, with its account in the ledger."""
     return await _told(request, caller, name)

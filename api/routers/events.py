@@ -11,7 +11,7 @@ from api.auth import Caller
 from api.cursors import number_cursor, read_number_cursor
 from api.openapi import documented
 from api.problems import not_found
-from api.schemas import EventQuery, NoQuery, check_range
+from api.schemas import EventQuery, Selected, check_range
 from api.services import services_of
 from tracking.feed import CloudEvent, cloud_event
 from tracking.store.events import EventFilter, get_event, list_events
@@ -59,7 +59,7 @@ async def event(
     request: Request,
     caller: Caller,
     id: UUID,  # noqa: A002 -- the name in the path, and so in problems
-    _: Annotated[NoQuery, Query()],
+    _: Annotated[Selected, Query()],
 ) -> Response:
     """One event in its latest revision, as CloudEvents 1.0 JSON."""
     found = await services_of(request).pool.run(get_event, caller.tenant_id, id)

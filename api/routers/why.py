@@ -11,7 +11,7 @@ from api.answers import answer
 from api.auth import Caller
 from api.openapi import documented
 from api.problems import not_found
-from api.schemas import NoQuery
+from api.schemas import Selected
 from api.services import services_of
 from api.visit_schemas import WhyNotQuery
 from tracking.fold import Rules
@@ -46,7 +46,7 @@ async def why(
     request: Request,
     caller: Caller,
     id: UUID,  # noqa: A002 -- the name in the path, and so in problems
-    _: Annotated[NoQuery, Query()],
+    _: Annotated[Selected, Query()],
 ) -> Response:
     """The fixes an event stands on, what the filter and the fold made of each, and the limits."""
     services = services_of(request)

@@ -29,6 +29,7 @@ _NOT_EDITED = {
     "dead_letter",
     "device_state",
     "event",
+    "idempotency_key",
     "ledger_reason",
     "measurement",
     "position",

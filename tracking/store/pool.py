@@ -12,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from tracking.errors import SchemaOutdated, SettingsError, StoreUnavailable
 from tracking.store.acting import NOBODY, Mandate, current_mandate, lock_down, settle
 from tracking.store.connection import Connection, prepare
+from tracking.store.idempotency import once
 from tracking.store.migrate import check
 
 P = ParamSpec("P")
@@ -127,7 +128,8 @@ class ReadPool:
         async with self._pool.connection() as conn:
             try:
                 await conn.settle(current_mandate())
-                return await query(conn, *args, **kwargs)
+                async with once(conn):
+                    return await query(conn, *args, **kwargs)
             except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
                 if conn.closed:
                     raise _StaleConnectionError(_sentence(exc)) from exc
