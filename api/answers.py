@@ -13,6 +13,9 @@ from tracking.times import Moment
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
+CLOUDEVENT = "application/cloudevents+json"
+# What is told whole, of which parts may be asked for, and which is tagged and compressed.
+JSON_TYPES = frozenset({JSON, GEOJSON, CLOUDEVENT})
 
 T = TypeVar("T")
 
@@ -89,18 +92,9 @@ class LedgerPage(Page[LedgerRow], frozen=True):
     totals: LedgerTotals
 
 
-def answer(
-    body: object, media_type: str = JSON, *, version: int | None = None, live: bool = False
-) -> Response:
-    """Any value as JSON.
-
-    `version` becomes its ETag, for `If-Match`. `live` tells that the body holds more than what the
-    version tells, such as a place; `api.conventions` then lets the ETag tell both.
-    """
-    response = Response(_encoder.encode(body), media_type=media_type)
-    if version is not None:
-        response.headers["ETag"] = f'W/"{version}"' if live else f'"{version}"'
-    return response
+def answer(body: object, media_type: str = JSON) -> Response:
+    """Any value as JSON."""
+    return Response(_encoder.encode(body), media_type=media_type)
 
 
 def page(items: list[Any], next_cursor: str | None, **more: object) -> Response:

@@ -16,6 +16,7 @@ from tracking.store.acting import Mandate, act
 REFUSED = "this credential is unknown, has expired or was revoked"
 
 _bearer = HTTPBearer(
+    scheme_name="bearer",
     auto_error=False,
     description="An API key (`waymark key create`) or an access token (`POST /v1/auth/token`)",
 )

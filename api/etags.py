@@ -6,12 +6,13 @@ from fastapi import Request, Response
 
 from api.problems import Problem
 
-_TAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+# A version, and behind a dot what `api.conventions` adds of what moves without one.
+_TAG = re.compile(r'(?:W/)?"(\d{1,9})(?:\.[0-9a-f]+)?"')
 
 
-def tagged(response: Response, version: int) -> Response:
-    """The response with the version it tells."""
-    response.headers["ETag"] = f'"{version}"'
+def tagged(response: Response, version: int, *, live: bool = False) -> Response:
+    """The response with the version it tells; `live` when it tells more, such as a place."""
+    response.headers["ETag"] = f'W/"{version}"' if live else f'"{version}"'
     return response
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from api import examples
-from api.answers import Page, answer, page
+from api.answers import CLOUDEVENT, Page, answer, page
 from api.auth import Caller
 from api.cursors import number_cursor, read_number_cursor
 from api.openapi import documented
@@ -17,8 +17,6 @@ from tracking.feed import CloudEvent, cloud_event
 from tracking.store.events import EventFilter, get_event, list_events
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
-
-_CLOUDEVENT = "application/cloudevents+json"
 
 
 @router.get(
@@ -53,7 +51,7 @@ async def events(
 
 
 @router.get(
-    "/{id}", **documented("getEvent", CloudEvent, example=examples.EVENT, media_type=_CLOUDEVENT)
+    "/{id}", **documented("getEvent", CloudEvent, example=examples.EVENT, media_type=CLOUDEVENT)
 )
 async def event(
     request: Request,
@@ -65,4 +63,4 @@ async def event(
     found = await services_of(request).pool.run(get_event, caller.tenant_id, id)
     if found is None:
         raise not_found(f"event {id}")
-    return answer(cloud_event(found), _CLOUDEVENT)
+    return answer(cloud_event(found), CLOUDEVENT)

@@ -317,7 +317,7 @@ class TestEveryAnswer:
         parameters = document["paths"]["/v1/devices/{name}/positions"]["get"]["parameters"]
         names = {p["name"] if "name" in p else p["$ref"].rpartition("/")[2] for p in parameters}
         assert names >= {"from", "to", "limit", "cursor", "quality"}
-        assert document["paths"]["/v1/devices"]["get"]["security"] == [{"HTTPBearer": []}]
+        assert document["paths"]["/v1/devices"]["get"]["security"] == [{"bearer": ["devices:read"]}]
 
 
 class TestDevices:

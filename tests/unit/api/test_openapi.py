@@ -8,7 +8,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from api.app import create_app
-from api.openapi import operations_of
+from api.openapi_document import operations_of
 from tracking.settings import load_settings
 
 DOCUMENT = create_app(load_settings()).openapi()
@@ -55,7 +55,7 @@ def test_every_success_and_body_has_a_schema_and_an_example_that_fits(key: tuple
 @pytest.mark.parametrize("key", OPERATIONS, ids=" ".join)
 def test_a_success_without_a_body_is_a_204(key: tuple[str, str]) -> None:
     for status, response in OPERATIONS[key]["responses"].items():
-        assert status.startswith(("4", "5")) or ("content" in response) is (status != "204")
+        assert not status.startswith("2") or ("content" in response) is (status != "204")
 
 
 def test_no_schema_is_spelled_out_twice() -> None:
