@@ -77,6 +77,9 @@ class LatestQuery(Selected):
     limit: int = Field(MAX_ITEMS, ge=1, le=MAX_POSITIONS)
     cursor: str | None = Field(None, max_length=1_024)
     name: Text | None = Field(None, description="Prefix of the device's name")
+    device: list[Text] | None = Field(
+        None, max_length=MAX_ITEMS, description="Of this device; repeat for several"
+    )
     bbox: str | None = Field(None, description="minlon,minlat,maxlon,maxlat")
     format: Literal["json", "geojson"] | None = None
 

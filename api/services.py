@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from api.fanout import Fanout
     from api.fencebooks import FenceBooks
     from api.identity import Identity
+    from api.latest import Latest
     from api.metrics import Metrics
     from tracking.feed import Publisher
     from tracking.settings import Settings
@@ -26,6 +27,7 @@ class Services:
     identity: "Identity"
     fanout: "Fanout"
     books: "FenceBooks"
+    latest: "Latest"
     publisher: "Publisher"
     metrics: "Metrics"
 

@@ -198,9 +198,9 @@ def api(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 
         WAYMARK_HTTP_HOST=0.0.0.0 WAYMARK_HTTP_PORT=80 waymark api
     """
-    from api.app import serve
+    from api.app import keep_what_is_there, serve
 
-    run(serve(set_up(data_dir)))
+    run(serve(set_up(data_dir), ready=keep_what_is_there))
 
 
 @app.command()

@@ -58,6 +58,23 @@ async def device(
     return await _told(request, caller, name)
 
 
+@router.get(
+    "/{name}/position",
+    **documented("getDevicePosition", PositionUpdate, example=examples.POSITION),
+)
+async def position(
+    request: Request, caller: Caller, name: DeviceName, _: Annotated[NoQuery, Query()]
+) -> Response:
+    """Where a device is: its latest ok fix."""
+    found = await services_of(request).latest.position(caller, name)
+    if found is None:
+        raise not_found(f"device {name!r}")
+    (latest,) = found
+    if latest is None:
+        raise not_found(f"position of device {name!r} yet")
+    return answer(latest)
+
+
 @router.patch(
     "/{name}",
     **documented(

@@ -30,7 +30,11 @@ async def latest(
     request: Request, caller: Caller, query: Annotated[LatestQuery, Query()]
 ) -> Response:
     """The latest ok fix of each device, by the device's name."""
-    wanted = DeviceFilter(prefix=query.name, bbox=parse_bbox(query.bbox))
+    wanted = DeviceFilter(
+        names=None if query.device is None else tuple(query.device),
+        prefix=query.name,
+        bbox=parse_bbox(query.bbox),
+    )
     after = read_name_cursor(query.cursor)
     found = await services_of(request).pool.run(
         list_latest, caller.tenant_id, wanted, after=after, limit=query.limit + 1

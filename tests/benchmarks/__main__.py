@@ -18,7 +18,8 @@ from tests.benchmarks.processes import ROOT
 
 # In order of what they need: pure ones first, the whole system last.
 NAMES = (
-    "decode", "fold", "membership", "client", "pipeline", "preview", "ingest", "fences", "latency",
+    "decode", "fold", "membership", "client", "pipeline", "preview", "rest", "ingest", "fences",
+    "latency",
 )  # fmt: skip
 
 

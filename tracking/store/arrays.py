@@ -17,6 +17,8 @@ from psycopg.pq import Format
 
 # PostgreSQL counts from 2000-01-01.
 PG_EPOCH_US = 946_684_800_000_000
+# Of an array in the binary format, before its elements.
+_HEADER_BYTES = 20
 
 
 class PgArray:
@@ -210,6 +212,16 @@ def _row_dtype(columns: Sequence[Column], varying: int) -> np.dtype[np.void]:
 def texts(values: Sequence[str | None]) -> Texts:
     """text[] from strings."""
     return Texts([None if value is None else value.encode() for value in values])
+
+
+def unpacked(packed: bytes, wire: str) -> NDArray[Any]:
+    """The elements of an array in the binary format, as `array_send` gives it; none is NULL.
+
+    `wire` is that of their type, big-endian; times count from `PG_EPOCH_US`.
+    """
+    elements = np.frombuffer(packed, [("length", ">i4"), ("value", wire)], offset=_HEADER_BYTES)
+    column: NDArray[Any] = elements["value"]
+    return column
 
 
 class _ArrayDumper(Dumper):

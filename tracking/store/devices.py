@@ -84,7 +84,7 @@ async def list_devices(
     """Devices by name, at most `limit`, those behind the name `after`."""
     where, values = _conditions(tenant_id, wanted, after)
     query = sql.SQL(_DEVICE + _FROM) + where + sql.SQL(" ORDER BY d.name LIMIT %(limit)s")
-    cursor = await conn.execute(query, {**values, "limit": limit})
+    cursor = await conn.execute(query, {**values, "limit": limit}, prepare=_prepared(wanted))
     return [_device(row) async for row in cursor]
 
 
@@ -104,8 +104,20 @@ async def list_latest(
         + where
         + sql.SQL(" ORDER BY d.name LIMIT %(limit)s")
     )
-    cursor = await conn.execute(query, {**values, "limit": limit})
+    cursor = await conn.execute(query, {**values, "limit": limit}, prepare=_prepared(wanted))
     return [position_update(*row) async for row in cursor]
+
+
+async def latest_of(
+    conn: Connection, tenant_id: int, names: list[str]
+) -> dict[str, PositionUpdate | None]:
+    """The latest ok fix of each of these devices that exists; None before its first."""
+    cursor = await conn.execute(
+        _STATE + _FROM + "d.tenant_id = %s AND d.name = ANY(%s)", (tenant_id, names), binary=True
+    )
+    return {
+        row[0]: None if row[1] is None else position_update(*row) for row in await cursor.fetchall()
+    }
 
 
 async def latest_heard_since(
@@ -117,6 +129,12 @@ async def latest_heard_since(
         (tenant_id, since),
     )
     return [position_update(*row) async for row in cursor]
+
+
+def _prepared(wanted: DeviceFilter) -> bool | None:
+    # A plan for any box walks the devices by name until enough are inside: 80 ms for 1,000 of
+    # 100,000. One for this box reads all states once where few of them are inside it: 25.
+    return False if wanted.bbox is not None else None
 
 
 def _conditions(

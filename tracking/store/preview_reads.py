@@ -14,7 +14,7 @@ from tracking.fencebook import Bounds, VersionRow
 from tracking.fences import Audience
 from tracking.fold.columnar import FixColumns
 from tracking.fold.state import NEVER
-from tracking.store.arrays import PG_EPOCH_US, Float8s, Int4s, Int8s, Times, texts
+from tracking.store.arrays import PG_EPOCH_US, Float8s, Int4s, Int8s, Times, texts, unpacked
 from tracking.store.connection import Connection
 from tracking.store.eventlog import Device
 from tracking.store.fences import US, wrapped
@@ -104,8 +104,6 @@ FROM (
     LIMIT %(limit)s) fixes
 """
 _WIRE = (">i4", ">i8", ">i8", ">i2", ">f8", ">f8", ">f4", ">f4")
-# Of an array in the binary format, before its elements.
-_HEADER_BYTES = 20
 
 
 class StoredFence(NamedTuple):
@@ -279,7 +277,7 @@ async def read_fixes(conn: Connection, reach: Reach, limit: int) -> FixColumns |
     if row is None or row[0] is None:
         columns = [np.empty(0, wire) for wire in _WIRE]
     else:
-        columns = [_unpacked(packed, wire) for packed, wire in zip(row, _WIRE, strict=True)]
+        columns = [unpacked(packed, wire) for packed, wire in zip(row, _WIRE, strict=True)]
     if len(columns[0]) >= limit:
         return None
     device, time_us, seq, quality = (column.astype(np.int64) for column in columns[:4])
@@ -294,10 +292,3 @@ async def read_fixes(conn: Connection, reach: Reach, limit: int) -> FixColumns |
         speed_mps=speed_mps,
         accuracy_m=accuracy_m,
     )
-
-
-def _unpacked(packed: bytes, wire: str) -> NDArray[Any]:
-    """The elements of an array in the binary format; none of them is NULL."""
-    elements = np.frombuffer(packed, [("length", ">i4"), ("value", wire)], offset=_HEADER_BYTES)
-    column: NDArray[Any] = elements["value"]
-    return column
