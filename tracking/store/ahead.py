@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 # Rows of a page: some 8 ms of the database's time, and of ours.
 PAGE = 2_000
@@ -13,7 +13,7 @@ _DEVICES_AT_ONCE = 100
 
 K_co = TypeVar("K_co", covariant=True)
 K = TypeVar("K")
-P = TypeVar("P", bound="Page[object]")
+P = TypeVar("P", bound="Page[Any]")
 
 
 class Page(Protocol[K_co]):
@@ -57,8 +57,7 @@ async def read_ahead(
         while True:
             found = (await reading).counted_from(first)
             if len(found) == min(left, PAGE):
-                first, key = found.last()
-                after = key  # type: ignore[assignment] -- of the pages' own kind
+                first, after = found.last()
             else:
                 first, after = first + _DEVICES_AT_ONCE, None
             left -= len(found)

@@ -1,9 +1,6 @@
 """The history of positions in pages of packed columns: 1.4 us a fix where rows take 7."""
 
-import asyncio
-import sys
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,6 +11,7 @@ from numpy.typing import NDArray
 from tracking.feed import PositionUpdate, position_updates
 from tracking.fold.state import NEVER
 from tracking.quality import Quality
+from tracking.store.ahead import read_ahead
 from tracking.store.arrays import PG_EPOCH_US, Int8s, Times, unpacked
 from tracking.store.connection import Connection
 from tracking.store.devices import Bbox
@@ -50,10 +48,6 @@ _WIRE = (
 )
 _QUALITY = " AND p.quality = %(quality)s"
 _BOX = " AND p.lat BETWEEN %(min_lat)s AND %(max_lat)s AND (p.lon {} %(max_lon)s)"
-# Fixes of a page: 8 ms of the database's time, and of ours.
-PAGE = 2_000
-# Devices of a page, where they have so few fixes.
-_DEVICES_AT_ONCE = 100
 # Beyond every time a reading may have, and one PostgreSQL can tell.
 _FOREVER = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
 
@@ -99,9 +93,14 @@ class PositionPage:
     def __len__(self) -> int:
         return len(self.device)
 
-    def key(self, row: int) -> PositionKey:
-        """Where a row stands in the history of its device."""
-        return PositionKey(from_us(int(self.fix_time_us[row])), int(self.seq[row]))
+    def last(self) -> tuple[int, PositionKey]:
+        """The device of the last row, and where the row stands in its history."""
+        key = PositionKey(from_us(int(self.fix_time_us[-1])), int(self.seq[-1]))
+        return int(self.device[-1]), key
+
+    def counted_from(self, first: int) -> "PositionPage":
+        """The same, where the numbers of the devices start at `first`."""
+        return replace(self, device=self.device + first)
 
     def updates(self, names: Sequence[str]) -> list[PositionUpdate]:
         """As every interface tells them; `names` are those of the devices asked for."""
@@ -160,7 +159,7 @@ async def read_page(
     return _page((None,) * (len(_WIRE) + 1) if row is None else row)
 
 
-async def read_ahead(
+def read_history(
     conn: Connection,
     tenant_id: int,
     device_ids: Sequence[int],
@@ -169,41 +168,12 @@ async def read_ahead(
     after: PositionKey | None = None,
     limit: int | None = None,
 ) -> AsyncGenerator[PositionPage, None]:
-    """Fixes of these devices, all or the first `limit`, in pages whose `device` counts them all.
+    """Pages of these devices' fixes, as `read_ahead` reads them."""
 
-    While the caller works on a page the database finds the next one. Nobody else may use the
-    connection meanwhile; close the generator to have it back.
-    """
-    first, left = 0, sys.maxsize if limit is None else limit
+    def read(ids: Sequence[int], after: PositionKey | None, limit: int) -> Awaitable[PositionPage]:
+        return read_page(conn, tenant_id, ids, wanted, after=after, limit=limit)
 
-    def start() -> asyncio.Task[PositionPage]:
-        ids = device_ids[first : first + _DEVICES_AT_ONCE]
-        reading = read_page(conn, tenant_id, ids, wanted, after=after, limit=min(left, PAGE))
-        return asyncio.create_task(reading, name="positions.page")
-
-    reading = start()
-    try:
-        while True:
-            found = await reading
-            found = replace(found, device=found.device + first)
-            if len(found) == min(left, PAGE):
-                first, after = int(found.device[-1]), found.key(-1)
-            else:
-                first, after = first + _DEVICES_AT_ONCE, None
-            left -= len(found)
-            more = left > 0 and first < len(device_ids)
-            if more:
-                reading = start()
-                # It is on its way before the caller keeps the event loop busy.
-                await asyncio.sleep(0)
-            if len(found):
-                yield found
-            if not more:
-                return
-    finally:
-        reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading
+    return read_ahead(device_ids, read, after=after, limit=limit)
 
 
 def _statement(wanted: HistoryFilter) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tracking.feed import PositionUpdate
 from tracking.quality import Quality
 from tracking.store.connection import Connection
-from tracking.store.position_pages import HistoryFilter, PositionKey, read_ahead
+from tracking.store.position_pages import HistoryFilter, PositionKey, read_history
 
 __all__ = ["PositionKey", "StoredPosition", "list_positions"]
 
@@ -42,7 +42,7 @@ async def list_positions(
         return None
     wanted = HistoryFilter(start, end, quality)
     result: list[StoredPosition] = []
-    pages = read_ahead(conn, tenant_id, [row[0]], wanted, after=after, limit=limit)
+    pages = read_history(conn, tenant_id, [row[0]], wanted, after=after, limit=limit)
     async with aclosing(pages):
         async for page in pages:
             updates = page.updates([device])
