@@ -43,7 +43,8 @@ def issuer_of(token: str) -> str | None:
         claims = jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError:
         return None
-    return claims.get("iss")
+    issuer = claims.get("iss")
+    return issuer if isinstance(issuer, str) else None
 
 
 def read_external(
@@ -58,7 +59,7 @@ def read_external(
     try:
         header = jwt.get_unverified_header(token)
         algorithm = header.get("alg")
-        if algorithm not in ALGORITHMS:
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
             raise OidcRefused(f"its algorithm is {algorithm!r}")
         claims = jwt.decode(
             token,

@@ -27,7 +27,7 @@ _TYPED_FIRST = """
     winter spring autumn contrasena wachtwoord geheimnis
 """
 _COMMON = frozenset(_TYPED_FIRST.split())
-_SWAPPED = str.maketrans("01345$@7!", "oieassati")
+_SWAPPED = str.maketrans("01345$@7", "oieassat")
 
 
 def check_password(password: str, *, email: str, name: str = "") -> None:

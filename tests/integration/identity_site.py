@@ -79,10 +79,10 @@ class People:
         assert confirmed.status_code == 200, confirmed.text
         return totp, confirmed.json()["recovery_codes"]
 
-    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What only time would bring about."""
         with psycopg.connect(self.database_url, autocommit=True) as conn:
-            done = conn.execute(statement.encode())
+            done = conn.execute(statement.encode(), values or None)
             return done.fetchall() if done.description else []
 
 
