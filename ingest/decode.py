@@ -13,14 +13,8 @@ from ingest.decoders.gather import Gather
 from ingest.decoders.owntracks import OwnTracks
 from ingest.decoders.payload import check_text, too_large
 from ingest.readings import DeviceKey, Readings, Rejection
-from ingest.topics import (
-    NATIVE_PREFIX,
-    Devices,
-    Route,
-    TopicFilter,
-    split_native,
-    split_topic,
-)
+from ingest.topics import Devices, Route, TopicFilter, split_native, split_topic
+from tracking.broker_access import NATIVE_PREFIX
 from tracking.errors import SettingsError
 from tracking.quality import Reject
 

@@ -1,23 +1,18 @@
 """Topics: MQTT filters, the native topic, and the devices that topics name."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ingest.decoders.faults import PayloadError, shown
 from ingest.readings import DeviceKey
+from tracking.broker_access import DEVICE_NAME, TENANT_NAME
 from tracking.errors import SettingsError
 from tracking.quality import Reject
 
 if TYPE_CHECKING:
     from ingest.decoders.gather import Gather
     from ingest.mqtt import Message
-
-NATIVE_PREFIX = "wm"
-# The same pattern as the CHECK on tenant.name: nothing else can exist.
-_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DEVICE = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
 
 class Reader(Protocol):
@@ -155,7 +150,7 @@ def split_native(levels: Sequence[str]) -> tuple[DeviceKey, str]:
             f"topic {shown('/'.join(levels))} is not wm/TENANT/DEVICE/CHANNEL",
         )
     _, tenant, device, channel = levels
-    if not _TENANT.fullmatch(tenant):
+    if not TENANT_NAME.fullmatch(tenant):
         raise PayloadError(
             Reject.BAD_TOPIC,
             f"tenant {shown(tenant)} is not 1..64 of A-Z a-z 0-9 . _ - starting with one of A-Z "
@@ -170,7 +165,7 @@ def device_name(text: str) -> str:
     Raises:
         PayloadError: BAD_DEVICE_NAME, for wildcards, control characters, slashes and length.
     """
-    if not _DEVICE.fullmatch(text):
+    if not DEVICE_NAME.fullmatch(text):
         raise PayloadError(
             Reject.BAD_DEVICE_NAME,
             f"device name {shown(text)} is not 1..128 of A-Z a-z 0-9 . _ : @ -",

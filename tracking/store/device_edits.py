@@ -1,4 +1,4 @@
-"""Writing what people say of devices: groups, tags and attributes."""
+"""Writing what people say of devices: that they are there, groups, tags and attributes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,6 +13,22 @@ class DeviceEdit(NamedTuple):
     groups: Sequence[str] | None = None
     tags: Sequence[str] | None = None
     attrs: bytes | None = None
+
+
+async def register_device(
+    conn: Connection, tenant_id: int, name: str, given: DeviceEdit
+) -> tuple[bool, int | None]:
+    """Register a device; whether it is new, and the fences' revision as `edit_device` tells it."""
+    async with conn.transaction():
+        cursor = await conn.execute(
+            "WITH made AS (INSERT INTO device (tenant_id, name) VALUES (%s, %s) "
+            "ON CONFLICT DO NOTHING RETURNING id, tenant_id) "
+            "INSERT INTO device_state (device_id, tenant_id) SELECT id, tenant_id FROM made",
+            (tenant_id, name),
+        )
+        if cursor.rowcount == 0:
+            return False, None
+        return await edit_device(conn, tenant_id, name, given)
 
 
 async def edit_device(
