@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -17,6 +18,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import idempotency, problems
 from api.conventions import Conventions
+from api import problems
+from api.broker_door import BrokerDoor, look_up
+from api.command_waits import CommandWaits
 from api.edge import Edge
 from api.fanout import Fanout
 from api.fencebooks import FenceBooks
@@ -32,8 +36,11 @@ from api.routers import (
     attachments,
     audit,
     auth,
+    broker,
+    commands,
     dead_letters,
     deliveries,
+    device_credentials,
     devices,
     events,
     feed,
@@ -53,6 +60,7 @@ from api.routers import map as live_map
 from api.routers.preview import preview_routes
 from api.services import Services
 from api.socket import FeedProtocol
+from tracking.broker_access import Foreign
 from tracking.errors import SettingsError
 from tracking.feed import Publisher
 from tracking.settings import Settings
@@ -85,13 +93,19 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
         latest=Latest(pool),
         publisher=Publisher(settings.redis_url.get_secret_value()),
         metrics=metrics,
+        door=BrokerDoor(
+            partial(look_up, pool),
+            Foreign.of(settings.formats, settings.foreign_tenant),
+            settings.broker_tenant,
+        ),
+        command_waits=CommandWaits(settings.redis_url.get_secret_value()),
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: DescribedApi) -> AsyncIterator[None]:
         await pool.open()
         try:
-            async with services.fanout, services.publisher:
+            async with services.fanout, services.publisher, services.command_waits:
                 yield
         finally:
             await identity.close()
@@ -113,6 +127,9 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
     idempotency.install(app)
     for noun in (
         devices,
+        device_credentials,
+        commands,
+        broker,
         positions,
         visits,
         webhooks,

@@ -11,6 +11,7 @@ import msgspec
 
 from api.alert_schemas import DeviceAlerts, NoteInput, RuleView, Suppressed, TrialView
 from api.answers import GEOJSON, LedgerPage, Many, Page, PositionCollection, Refusal, feature
+from api.device_schemas import RegistrationInput
 from api.fence_schemas import (
     BulkCounts,
     DeviceInput,
@@ -100,6 +101,22 @@ LEDGER_TOTALS = LedgerTotals(
 )
 LEDGER_PAGE = LedgerPage([LEDGER_ROW], NEXT, LEDGER_TOTALS)
 DEVICE_DETAIL = DeviceDetail(**msgspec.structs.asdict(DEVICE), ledger=LEDGER_ROW)
+REGISTRATION = RegistrationInput(name="van-8", groups=("utrecht",))
+NEW_DEVICE = DeviceDetail(
+    name="van-8",
+    online=None,
+    online_at=None,
+    silent_since=None,
+    heard_at=None,
+    motion="unknown",
+    odometer_m=0.0,
+    position=None,
+    groups=["utrecht"],
+    tags=[],
+    attrs=msgspec.Raw(b"{}"),
+    created_at=_MORNING,
+    ledger=None,
+)
 DEAD_LETTER = DeadLetter(
     id=17,
     device="van-7",

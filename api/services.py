@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 from starlette.requests import HTTPConnection
 
 if TYPE_CHECKING:
+    from api.broker_door import BrokerDoor
+    from api.command_waits import CommandWaits
     from api.credentials import Credentials
     from api.fanout import Fanout
     from api.fencebooks import FenceBooks
@@ -30,6 +32,8 @@ class Services:
     latest: "Latest"
     publisher: "Publisher"
     metrics: "Metrics"
+    door: "BrokerDoor"
+    command_waits: "CommandWaits"
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -102,6 +102,11 @@ class Settings(BaseSettings):
         description="Foreign topic filters and their decoder, as JSON",
     )
     foreign_tenant: str = Field("default", description="Tenant of messages on foreign topics")
+    broker_tenant: str = Field(
+        "",
+        description="Tenant whose API keys with the scope `broker:read` may ask about the devices "
+        "of every tenant; else a key asks about its own tenant's",
+    )
     unknown_devices: Literal["register", "reject"] = Field(
         "register", description="First message of an unknown device: register it or dead-letter it"
     )

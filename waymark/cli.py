@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from tracking.errors import WaymarkError
+from waymark.broker import broker_app
 from waymark.deadletter import deadletter_app
 from waymark.fence import fence_app
 from waymark.fence_preview import preview
@@ -48,6 +49,7 @@ app = typer.Typer(
     Settings are WAYMARK_* variables; `waymark doctor` lists them.""",
 )
 app.add_typer(key_app, name="key")
+app.add_typer(broker_app, name="broker")
 fence_app.command("preview")(preview)
 app.add_typer(fence_app, name="fence")
 app.add_typer(deadletter_app, name="deadletter")

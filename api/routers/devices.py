@@ -9,16 +9,17 @@ from api import examples
 from api.answers import Page, answer, page, positions_page
 from api.auth import Caller, Writer
 from api.cursors import name_cursor, position_cursor, read_name_cursor, read_position_cursor
+from api.device_schemas import RegistrationInput
 from api.fence_schemas import DeviceInput, decoded
 from api.openapi import documented
-from api.problems import not_found
+from api.problems import Problem, not_found
 from api.schemas import DeviceQuery, HistoryQuery, NoQuery, Selected, Text, check_range, parse_bbox
 from api.services import services_of
 from tracking.access import Principal
 from tracking.feed import PositionUpdate, fences_notice
 from tracking.fence_input import stored_json
 from tracking.quality import Quality
-from tracking.store.device_edits import DeviceEdit, edit_device
+from tracking.store.device_edits import DeviceEdit, edit_device, register_device
 from tracking.store.devices import DeviceDetail, DeviceFilter, DeviceView, get_device, list_devices
 from tracking.store.ledger import list_ledger
 from tracking.store.positions import list_positions
@@ -48,6 +49,37 @@ async def devices(
     )
     items = found[: query.limit]
     return page(items, name_cursor(items[-1].name) if len(found) > len(items) else None)
+
+
+@router.post(
+    "",
+    **documented(
+        "registerDevice",
+        DeviceDetail,
+        example=examples.NEW_DEVICE,
+        status=201,
+        body=RegistrationInput,
+        body_example=examples.REGISTRATION,
+        problems=[409],
+        headers=["Location"],
+    ),
+)
+async def register(request: Request, caller: Writer, _: Annotated[NoQuery, Query()]) -> Response:
+    """Register a device before its first message, to give it credentials or commands."""
+    given = decoded(await request.body(), RegistrationInput)
+    wanted = DeviceEdit(given.groups, given.tags, stored_json(given.attrs, "attrs"))
+    services = services_of(request)
+    made, revision = await services.pool.run(register_device, caller.tenant_id, given.name, wanted)
+    if not made:
+        raise Problem(
+            409, f"device {given.name!r} is there already: PATCH changes it", field="name"
+        )
+    if revision is not None:
+        await services.publisher.publish([fences_notice(caller.tenant, revision)])
+    response = await _told(request, caller, given.name)
+    response.status_code = 201
+    response.headers["Location"] = f"/v1/devices/{given.name}"
+    return response
 
 
 @router.get("/{name}", **documented("getDevice", DeviceDetail, example=examples.DEVICE_DETAIL))

@@ -5,6 +5,8 @@ cut off reads the database from its last cursor. Owns no SQL and no policy of wh
 """
 
 from tracking.feed.codec import (
+    COMMANDS,
+    CREDENTIALS,
     NOTICES,
     CloudEvent,
     EventRecord,
@@ -14,6 +16,8 @@ from tracking.feed.codec import (
     alerts_channel,
     attachments_notice,
     cloud_event,
+    commands_notice,
+    credentials_notice,
     decode_event,
     decode_positions,
     encode_event,
@@ -34,6 +38,8 @@ from tracking.feed.publisher import Publisher
 from tracking.feed.subscriber import Delivery, Lost, Subscribed, Subscriber
 
 __all__ = [
+    "COMMANDS",
+    "CREDENTIALS",
     "NOTICES",
     "CloudEvent",
     "Delivery",
@@ -48,6 +54,8 @@ __all__ = [
     "alerts_channel",
     "attachments_notice",
     "cloud_event",
+    "commands_notice",
+    "credentials_notice",
     "decode_event",
     "decode_positions",
     "encode_event",

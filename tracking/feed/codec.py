@@ -14,6 +14,9 @@ from tracking.quality import Quality
 from tracking.times import Moment, from_us, to_us
 
 NOTICES = "wm:notices"
+# Somebody queued a command; a credential was issued or revoked. Whoever misses it polls.
+COMMANDS = "wm:commands"
+CREDENTIALS = "wm:credentials"
 
 
 def positions_channel(tenant: str) -> str:
@@ -44,6 +47,16 @@ def attachments_notice(tenant: str, revision: int) -> tuple[str, bytes]:
 def webhooks_notice(tenant: str) -> tuple[str, bytes]:
     """The message that something of a tenant's webhooks was asked for."""
     return NOTICES, _encoder.encode({"tenant": tenant, "webhooks": True})
+
+
+def commands_notice(tenant: str) -> tuple[str, bytes]:
+    """The message that a command was queued for a device of a tenant."""
+    return COMMANDS, _encoder.encode({"tenant": tenant})
+
+
+def credentials_notice(tenant: str) -> tuple[str, bytes]:
+    """The message that brokers must let in others than before."""
+    return CREDENTIALS, _encoder.encode({"tenant": tenant})
 
 
 class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
