@@ -17,10 +17,9 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 
 from api import idempotency, problems
-from api.conventions import Conventions
-from api import problems
 from api.broker_door import BrokerDoor, look_up
 from api.command_waits import CommandWaits
+from api.conventions import Conventions
 from api.edge import Edge
 from api.fanout import Fanout
 from api.fencebooks import FenceBooks
