@@ -1,0 +1,163 @@
+"""Shipments as they are planned, and as they turn out. No I/O.
+
+A plan is what people say; a record is derived from it, from who carried the shipment when, and
+from events (`tracking.shipment_fold`), and is never typed over.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from tracking import raw
+from tracking.times import Moment
+
+Kind = Literal["forward", "return", "transfer"]
+StopKind = Literal["pickup", "delivery", "via"]
+Status = Literal[
+    "planned", "picked_up", "in_transit", "arriving", "at_stop", "delivered", "cancelled"
+]
+Act = Literal["arrived", "departed", "delivered", "cancelled"]
+
+# Fences made for shipments have ids that begin so; nobody else may use it.
+RESERVED = "shipment:"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a stop is: a circle."""
+
+    lon: float
+    lat: float
+    radius_m: float = 150.0
+    address: str | None = None
+
+
+class PlannedWindow(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """When a stop is planned to be reached, and the IANA zone in which people there think."""
+
+    start: Moment | None = None
+    end: Moment | None = None
+    time_zone: str = "UTC"
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """One stop as planned: at a place, or in a fence of the tenant's own."""
+
+    kind: StopKind
+    name: str
+    place: Place | None = None
+    fence: str | None = None
+    window: PlannedWindow | None = None
+    service_s: float = 0.0
+
+
+class Parties(msgspec.Struct, frozen=True):
+    """Who may see the shipment beside the tenant: those whose keys are of one of these parties."""
+
+    shipper: str | None = None
+    carrier: str | None = None
+    consignee: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A shipment as planned. `arriving_m` is how far before a stop it counts as arriving."""
+
+    id: str
+    stops: tuple[Stop, ...]
+    order_ref: str | None = None
+    kind: Kind = "forward"
+    parties: Parties = Parties()
+    arriving_m: float = 2_000.0
+    attrs: raw.Object = msgspec.Raw(b"{}")
+
+    @property
+    def subject(self) -> str:
+        """How events name it; a device's name has no slash."""
+        return f"shipment/{self.id}"
+
+    def names(self) -> list[str]:
+        """The parties, each once."""
+        all_ = (self.parties.shipper, self.parties.carrier, self.parties.consignee)
+        return sorted({name for name in all_ if name is not None})
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """Proof of what was handed over."""
+
+    name: str | None = None
+    note: str | None = None
+    photo_ref: str | None = None
+    code: str | None = None
+
+
+class Override(msgspec.Struct, frozen=True):
+    """What somebody says happened, where no event tells it or events are wrong.
+
+    Without a stop `delivered` is about all that is still to be delivered.
+    """
+
+    id: int
+    act: Act
+    at: Moment
+    stop: int | None = None
+    note: str | None = None
+    proof: Proof | None = None
+    made_by: str | None = None
+    made_at: Moment | None = None
+    withdrawn_at: Moment | None = None
+
+
+class StopRecord(msgspec.Struct, frozen=True):
+    """What became of a stop. `done` tells that what was to happen there has happened."""
+
+    arrived_at: Moment | None = None
+    departed_at: Moment | None = None
+    done: bool = False
+    delayed: bool = False
+    proof: Proof | None = None
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A shipment as it turned out so far; `since` is when the status began."""
+
+    status: Status
+    since: Moment
+    stops: tuple[StopRecord, ...]
+    picked_up_at: Moment | None = None
+    delivered_at: Moment | None = None
+    exceptions: tuple[str, ...] = ()
+    at_stop: int | None = None
+    next_stop: int | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether it needs no watching any more."""
+        return self.status in {"delivered", "cancelled"}
+
+
+class Happening(NamedTuple):
+    """An event about a shipment, as the derivation states it."""
+
+    type: str
+    time_us: int
+    rule: str
+    data: dict[str, Any]
+    late: bool = False
+
+
+def grounds(stops: Sequence[Stop]) -> list[int | None]:
+    """For each stop the first one at the same place or in the same fence; None: it is nowhere.
+
+    Two stops at one depot share one fence, and the order of the plan tells which of them it is.
+    """
+    first: dict[tuple[float, float, float] | str, int] = {}
+    found: list[int | None] = []
+    for i, stop in enumerate(stops):
+        if stop.fence is not None:
+            found.append(first.setdefault(stop.fence, i))
+        elif stop.place is not None:
+            key = (stop.place.lon, stop.place.lat, stop.place.radius_m)
+            found.append(first.setdefault(key, i))
+        else:
+            found.append(None)
+    return found

@@ -1,0 +1,247 @@
+"""Deriving shipments anew from all that is known: records, fences and events in one transaction."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tracking.custody import Custody, Ref, Segment
+from tracking.feed import EventRecord
+from tracking.shipment_fences import Circle, FencePlan, StopFence, plan_fences
+from tracking.shipment_fold import derive
+from tracking.shipments import Override
+from tracking.store.alerts import Tenant
+from tracking.store.connection import Connection
+from tracking.store.custody import claims_above, moment, numbers_of
+from tracking.store.eventlog import Occurrence, write_events
+from tracking.store.fence_edits import delete_fences, save_fences
+from tracking.store.shipments import StoredShipment, lock_shipments, overrides_of
+from tracking.times import from_us, to_us
+from tracking.voyage import Derived, Sighting
+
+_TYPES = [
+    "shipment.status_changed", "shipment.delayed", "shipment.overridden", "stop.arrived",
+    "stop.departed",
+]  # fmt: skip
+
+# Of a tenant's own fence, that a carrier entered longer than this before it took the shipment, it
+# is not known that it is there; its events may be many.
+_BEFORE_US = 7 * 86_400_000_000
+
+_FENCES = """
+SELECT shipment_number, fence, ground, near, device, since, circle, ended FROM shipment_fence
+WHERE shipment_number = ANY(%s) ORDER BY shipment_number, fence, ground
+"""
+
+_SIGHTINGS = """
+SELECT k.i, e.time, split_part(e.type, '.', 2), e.subject, e.id::text, e.late,
+    (e.data ->> 'lon')::float8, (e.data ->> 'lat')::float8
+FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) WITH ORDINALITY k(fence, device, since, i)
+JOIN event e ON e.tenant_id = %s AND e.rule = k.fence AND e.time >= k.since
+    AND e.subject = k.device
+WHERE e.status = 'active' AND e.type IN ('fence.entered', 'fence.exited', 'fence.crossed')
+    AND coalesce(e.data ->> 'reason', '') NOT IN ('deleted', 'excluded')
+"""
+
+_FOOTPRINTS = """
+SELECT f.id, v.min_lon, v.min_lat, v.max_lon, v.max_lat FROM fence f
+JOIN fence_version v ON v.fence_number = f.number AND v.version = f.version
+WHERE f.tenant_id = %s AND f.id = ANY(%s) AND f.deleted_at IS NULL
+"""
+
+_TOLD = """
+SELECT subject, type, time, data, rule FROM event
+WHERE tenant_id = %s AND subject = ANY(%s) AND type = ANY(%s) AND status = 'active'
+"""
+
+
+class Settled(NamedTuple):
+    """What deriving shipments anew made: events to publish, and the fences' revision if moved."""
+
+    records: list[EventRecord]
+    fence_revision: int | None
+
+
+class _Known(NamedTuple):
+    """What is known of one shipment before it is derived."""
+
+    stored: StoredShipment
+    custody: list[Segment]
+    fences: list[StopFence]
+    said: list[Override]
+
+
+async def settle(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> Settled:
+    """Derive these shipments of one tenant; the last act of the caller's transaction."""
+    stored = await lock_shipments(conn, tenant.id, numbers)
+    if not stored:
+        return Settled([], None)
+    # Cleared under the rows' locks and before anything is read: an edit that is not seen here
+    # marks them again behind the commit.
+    await conn.execute(
+        "UPDATE shipment SET dirty = false WHERE number = ANY(%s)", ([s.number for s in stored],)
+    )
+    known = await _known(conn, tenant, stored)
+    sightings = await _sightings(conn, tenant.id, known)
+    footprints = await _footprints(conn, tenant.id, stored)
+    now_us = await _now_us(conn)
+    occurrences: list[Occurrence] = []
+    plans: list[FencePlan] = []
+    for one in known:
+        plan = one.stored.plan
+        derived = derive(
+            plan, to_us(one.stored.created_at), one.custody, sightings[one.stored.number],
+            overrides=one.said, now_us=now_us,
+        )  # fmt: skip
+        plans.append(
+            plan_fences(plan, one.custody, one.fences, footprints, final=derived.record.final)
+        )
+        await _save(conn, tenant.id, one, derived, plans[-1].fences)
+        occurrences += [
+            Occurrence(
+                tenant.name, tenant.id, plan.subject, told.type, told.time_us, told.data,
+                rule=told.rule, late=told.late,
+            )
+            for told in derived.happenings
+        ]  # fmt: skip
+    revision = await _save_fences(conn, tenant.id, plans)
+    gone = await _vanished(conn, tenant, [one.plan.subject for one in stored], occurrences)
+    return Settled(await write_events(conn, occurrences + gone), revision)
+
+
+async def _known(
+    conn: Connection, tenant: Tenant, stored: Sequence[StoredShipment]
+) -> list[_Known]:
+    numbers = [one.number for one in stored]
+    custody = Custody(await claims_above(conn, tenant.id, "shipment", numbers))
+    said = await overrides_of(conn, numbers)
+    fences: dict[int, list[StopFence]] = defaultdict(list)
+    found = await conn.execute(_FENCES, (numbers,))
+    async for number, fence, ground, near, device, since, circle, ended in found:
+        fences[number].append(
+            StopFence(
+                fence, ground, near, device,
+                None if since is None else to_us(since),
+                None if circle is None else Circle(*circle),
+                ended,
+            )
+        )  # fmt: skip
+    return [
+        _Known(
+            one, custody.segments(Ref("shipment", one.plan.id), 0), fences[one.number],
+            said[one.number],
+        )
+        for one in stored
+    ]  # fmt: skip
+
+
+async def _sightings(
+    conn: Connection, tenant_id: int, known: Sequence[_Known]
+) -> dict[int, list[Sighting]]:
+    """By shipment, what the devices that ever carried it did at its fences."""
+    keys = [
+        (one.stored.number, fence, device, since_us)
+        for one in known
+        for device, since_us in _devices(one.custody).items()
+        for fence in one.fences
+        if fence.device in {None, device}
+    ]
+    sightings: dict[int, list[Sighting]] = defaultdict(list)
+    if not keys:
+        return sightings
+    found = await conn.execute(
+        _SIGHTINGS,
+        (
+            [fence.fence for _, fence, _, _ in keys],
+            [device for _, _, device, _ in keys],
+            [from_us(max(since_us - _BEFORE_US, 0)) for *_, since_us in keys],
+            tenant_id,
+        ),
+    )
+    async for i, time, act, device, event, late, lon, lat in found:
+        number, fence, _, _ = keys[i - 1]
+        sightings[number].append(
+            Sighting(to_us(time), fence.ground, fence.near, act, device, event, late, lon, lat)
+        )
+    return sightings
+
+
+def _devices(custody: Sequence[Segment]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for part in custody:
+        if part.device is not None:
+            found.setdefault(part.device, part.from_us)
+    return found
+
+
+async def _footprints(
+    conn: Connection, tenant_id: int, stored: Sequence[StoredShipment]
+) -> Mapping[str, Circle]:
+    ids = {stop.fence for one in stored for stop in one.plan.stops if stop.fence is not None}
+    if not ids:
+        return {}
+    found = await conn.execute(_FOOTPRINTS, (tenant_id, sorted(ids)))
+    return {row[0]: Circle.around(*row[1:]) async for row in found}
+
+
+async def _now_us(conn: Connection) -> int:
+    found = await conn.execute("SELECT clock_timestamp()")
+    return to_us((await found.fetchone() or (from_us(0),))[0])
+
+
+async def _save(
+    conn: Connection, tenant_id: int, one: _Known, derived: Derived, fences: list[StopFence]
+) -> None:
+    number = one.stored.number
+    devices = await numbers_of(conn, tenant_id, "device", _devices(one.custody))
+    due = None if derived.due_us is None else moment(derived.due_us)
+    await conn.execute(
+        "UPDATE shipment SET record = %s::jsonb, status = %s, devices = %s, due_at = %s "
+        "WHERE number = %s",
+        (msgspec.json.encode(derived.record).decode(), derived.record.status,
+         sorted(devices.values()), due, number),
+    )  # fmt: skip
+    if sorted(fences) == sorted(one.fences):
+        return
+    await conn.execute("DELETE FROM shipment_fence WHERE shipment_number = %s", (number,))
+    rows: list[tuple[Any, ...]] = [
+        (
+            number, tenant_id, fence.fence, fence.ground, fence.near, fence.device,
+            None if fence.since_us is None else from_us(fence.since_us),
+            None if fence.circle is None else list(fence.circle),
+            fence.ended,
+        )
+        for fence in fences
+    ]  # fmt: skip
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO shipment_fence (shipment_number, tenant_id, fence, ground, near, device, "
+            "since, circle, ended) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            rows,
+        )
+
+
+async def _save_fences(conn: Connection, tenant_id: int, plans: Sequence[FencePlan]) -> int | None:
+    """Make and delete what the plans ask for; the fences' revision if that moved it."""
+    make = [draft for plan in plans for draft in plan.make]
+    delete = [id_ for plan in plans for id_ in plan.delete]
+    revision = None
+    if make:
+        revision = (await save_fences(conn, tenant_id, make, author="shipments")).revision
+    if delete:
+        revision = (await delete_fences(conn, tenant_id, delete)).revision
+    return revision
+
+
+async def _vanished(
+    conn: Connection, tenant: Tenant, subjects: list[str], told: Sequence[Occurrence]
+) -> list[Occurrence]:
+    """What was told of the shipments before and is so no longer."""
+    ids = {occurrence.id_bytes for occurrence in told}
+    found = await conn.execute(_TOLD, (tenant.id, subjects, _TYPES))
+    before = [
+        Occurrence(tenant.name, tenant.id, subject, type_, to_us(time), data, rule=rule or "")
+        async for subject, type_, time, data, rule in found
+    ]
+    return [one.retracted() for one in before if one.id_bytes not in ids]
