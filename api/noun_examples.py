@@ -15,9 +15,28 @@ from api.asset_schemas import (
     PositionAnswer,
     TrackPage,
 )
-from api.examples import NEXT, POSITION, page_of
+from api.examples import EVENT, NEXT, POSITION, page_of
+from api.shipment_schemas import (
+    OrderTracking,
+    OverrideInput,
+    Overrides,
+    PartiesInput,
+    PlaceInput,
+    ProofInput,
+    SeenAt,
+    ShipmentInput,
+    ShipmentPatch,
+    StopInput,
+    WindowInput,
+    detail_of,
+    override_of,
+    plan_of,
+    view_of,
+)
+from tracking.shipments import Record, StopRecord
 from tracking.store.assets import AssetView
 from tracking.store.attachments import AttachmentView, RefView
+from tracking.store.shipments import StoredShipment
 
 _MORNING = datetime(2026, 3, 8, 6, 30, tzinfo=UTC)
 _DAWN = _MORNING.replace(hour=5)
@@ -55,3 +74,59 @@ ATTACHMENTS = page_of(ATTACHMENT)
 CARRIED_BY = CarriedBy(device="van-7", via=["asset/truck-12"], start=_DAWN, end=None)
 POSITION_ANSWER = PositionAnswer(position=POSITION, age_s=12.4, carried_by=CARRIED_BY)
 TRACK_PAGE = TrackPage([POSITION], NEXT, [CARRIED_BY])
+
+SHIPMENT_INPUT = ShipmentInput(
+    id="s-1001",
+    order_ref="o-77",
+    stops=(
+        StopInput(
+            "pickup",
+            "Utrecht depot",
+            place=PlaceInput(5.1041, 52.0907),
+            window=WindowInput(_DAWN, _MORNING, "Europe/Amsterdam"),
+            service_s=900,
+        ),
+        StopInput("delivery", "Shop 4", fence="shop-4"),
+    ),
+    parties=PartiesInput(shipper="acme", carrier="fastlane", consignee="shop-4"),
+    attrs={"pallets": 2},
+)
+SHIPMENT_PATCH = ShipmentPatch(attrs={"pallets": 3})
+OVERRIDE_INPUT = OverrideInput(
+    "delivered", stop=1, at=_MORNING, note="left at the back door", proof=ProofInput("J. Doe")
+)
+_STORED = StoredShipment(
+    number=1,
+    version=1,
+    created_at=_DAWN,
+    updated_at=_DAWN,
+    updated_by="orders",
+    plan=plan_of(SHIPMENT_INPUT, "s-1001"),
+    record=Record(
+        "in_transit",
+        since=_MORNING,
+        stops=(StopRecord(_DAWN, _MORNING, done=True), StopRecord()),
+        picked_up_at=_MORNING,
+        next_stop=1,
+    ),
+)
+SHIPMENT = detail_of(
+    _STORED, SeenAt(position=POSITION, age_s=12.4, stale=False, carried_by=CARRIED_BY)
+)
+SHIPMENTS = page_of(view_of(_STORED))
+OVERRIDES = Overrides(
+    [override_of(OVERRIDE_INPUT, "driver app")],
+    None,
+)
+SHIPMENT_EVENTS = page_of(
+    msgspec.structs.replace(
+        EVENT,
+        type="shipment.status_changed",
+        subject="shipment/s-1001",
+        data={
+            "shipment": "s-1001", "order_ref": "o-77", "from": "at_stop", "to": "picked_up",
+            "stop": None, "device": "van-7", "lon": 5.1041, "lat": 52.0907,
+        },
+    )
+)  # fmt: skip
+ORDER_TRACKING = OrderTracking("o-77", [SHIPMENT])

@@ -35,10 +35,12 @@ TAGS = {
     "health": "For orchestrators and scrapers; without a credential.",
     "ledger": "What became of everything each device sent.",
     "map": "What the live map must know before anybody signed in.",
+    "orders": "Where all shipments of an order are.",
     "positions": "Where everything is now.",
     "privacy": "What is forgotten on request, and how long a tenant keeps its data.",
     "rules": "Which events are worth an alert.",
     "users": "People who sign in, and what they may.",
+    "shipments": "What is brought from where to where; its status keeps itself.",
     "visits": "Stays in fences, and in areas drawn afterwards.",
     "webhooks": "Who is told of events, at least once and in order; and what became of it.",
 }

@@ -73,6 +73,8 @@ def unauthorized(detail: str) -> Problem:
 
 def forbidden(principal: Principal, noun: str, action: Action) -> Problem:
     """The answer to who is known but asks for more than role and scopes grant."""
+    if principal.party is not None:
+        return Problem(403, f"{principal.party} may read its own shipments, and nothing else")
     able = roles_that_may(action)
     if principal.role not in able:
         return Problem(403, f"role {principal.role} may not do this: use one of {', '.join(able)}")

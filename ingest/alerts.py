@@ -5,22 +5,14 @@ far it got in one transaction. So each event is judged exactly once, whoever is 
 many monitors run, and ingest pays nothing for rules.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
+from ingest.following import Following
 from tracking.alert_life import Alert, announcements, elapse
 from tracking.alerting import Desk
-from tracking.feed import (
-    Delivery,
-    EventRecord,
-    Publisher,
-    Subscribed,
-    Subscriber,
-    events_channel,
-)
+from tracking.feed import EventRecord, Publisher
 from tracking.rules import Matcher
 from tracking.store.alert_turn import (
     Turn,
@@ -39,18 +31,12 @@ from tracking.store.alerts import (
 )
 from tracking.store.connection import Connection
 from tracking.store.eventlog import write_events
-from tracking.store.persistence import Store
 from tracking.store.rules import RuleBook, rule_book
 
 logger = logging.getLogger(__name__)
 
 # A batch of this size takes tens of milliseconds, which is how long an acknowledgement may wait.
 _EVENTS_AT_ONCE = 1_000
-# Without Redis, events are found this late; deadlines are, in any case.
-_LOOK_EVERY_S = 1.0
-_LOOK_EVERY_DEAF_S = 0.25
-# Events come in bursts; waiting this long after the first makes one turn of them.
-_GATHER_S = 0.01
 
 
 class Judged(NamedTuple):
@@ -118,41 +104,10 @@ class Alerts:
     """The follower as a task of the monitor, ended by cancelling it."""
 
     def __init__(self, database_url: str, redis_url: str, publisher: Publisher) -> None:
-        self._database_url = database_url
-        self._publisher = publisher
-        self._subscriber = Subscriber(redis_url)
-        self._followed: set[str] = set()
-        self._heard = asyncio.Event()
-        self._hearing = False
+        self._following = Following(database_url, redis_url, publisher, "alerts")
 
     async def follow(self) -> None:
         """Judge what is recorded, for ever."""
-        async with (
-            Store(self._database_url, "waymark-alerts") as store,
-            asyncio.TaskGroup() as all_,
-        ):
-            all_.create_task(self._listen(), name="alerts.listen")
-            judge = Judge()
-            while True:
-                self._heard.clear()
-                while judged := await store.insist(judge.turn):
-                    await self._publisher.publish(announcements(*judged))
-                await self._subscribe(await store.insist(followed_tenants))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(
-                        _LOOK_EVERY_S if self._hearing else _LOOK_EVERY_DEAF_S
-                    ):
-                        await self._heard.wait()
-                        await asyncio.sleep(_GATHER_S)
-
-    async def _subscribe(self, tenants: Sequence[str]) -> None:
-        new = [tenant for tenant in tenants if tenant not in self._followed]
-        self._followed.update(new)
-        if new:
-            await self._subscriber.subscribe(*map(events_channel, new))
-
-    async def _listen(self) -> None:
-        async for received in self._subscriber:
-            self._hearing = isinstance(received, Delivery | Subscribed)
-            if self._hearing:
-                self._heard.set()
+        await self._following.follow(
+            Judge().turn, lambda judged: announcements(*judged), followed_tenants
+        )

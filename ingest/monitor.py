@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from ingest.alerts import Alerts
 from ingest.announce import event_announcements
+from ingest.shipments import Shipments
 from tracking.errors import StoreError
 from tracking.feed import EventRecord, Publisher
 from tracking.settings import Settings
@@ -55,8 +56,9 @@ async def run(settings: Settings) -> None:
         keeping = tasks.create_task(monitor.keep_up(), name="monitor.keep-up")
         alerting = tasks.create_task(monitor.alert(), name="monitor.alert")
         forgetting = tasks.create_task(monitor.forget(), name="monitor.forget")
+        shipping = tasks.create_task(monitor.ship(), name="monitor.ship")
         await stopping.wait()
-        for task in (watching, keeping, alerting, forgetting):
+        for task in (watching, keeping, alerting, forgetting, shipping):
             task.cancel()
 
 
@@ -81,6 +83,11 @@ class Monitor:
         """Raise alerts for what is recorded, for ever."""
         redis_url = self._settings.redis_url.get_secret_value()
         await Alerts(self._database_url, redis_url, self.publisher).follow()
+
+    async def ship(self) -> None:
+        """Keep shipments as their events say, for ever."""
+        redis_url = self._settings.redis_url.get_secret_value()
+        await Shipments(self._database_url, redis_url, self.publisher).follow()
 
     async def keep_up(self) -> None:
         """Make, compress and drop partitions, for ever."""

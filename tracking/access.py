@@ -21,13 +21,16 @@ _GRANTS: dict[str, frozenset[str]] = {
     "service": frozenset({"read", "write"}),
     "viewer": frozenset({"read"}),
 }
+# What a party may read, each limited to its own shipments.
+PARTY_NOUNS = frozenset({"shipments", "orders"})
 
 
 class Principal(NamedTuple):
     """Who a request is made as: everything it reads and writes is limited to `tenant_id`.
 
     `name` tells where the credential is used, and stands in the audit log. `scopes` are
-    permissions (`fences:write`, `*:read`); None: all that the role grants.
+    permissions (`fences:write`, `*:read`); None: all that the role grants. `party` is the shipper,
+    carrier or consignee whose shipments are all it may read; None: it is the tenant's own.
     """
 
     tenant_id: int
@@ -38,6 +41,7 @@ class Principal(NamedTuple):
     user_id: int | None = None
     scopes: frozenset[str] | None = None
     session_id: UUID | None = None
+    party: str | None = None
 
     @property
     def kind(self) -> Literal["user", "key", "oidc"]:
@@ -54,6 +58,9 @@ class Principal(NamedTuple):
     def may(self, noun: str, action: Action) -> bool:
         """Whether the role grants this and the scopes let it pass."""
         if action not in _GRANTS.get(self.role, ()):
+            return False
+        # The one place that limits a party to its nouns; queries limit those to its shipments.
+        if self.party is not None and (action != "read" or noun not in PARTY_NOUNS):
             return False
         return self.scopes is None or bool(
             self.scopes & {f"{noun}:{action}", f"*:{action}", f"{noun}:*", "*:*"}

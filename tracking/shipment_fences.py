@@ -113,7 +113,7 @@ def _needed(plan: Plan, footprints: Mapping[str, Circle]) -> list[tuple[int, boo
         if stop.place is not None:
             circle = Circle(stop.place.lon, stop.place.lat, stop.place.radius_m)
             found.append((i, False, circle))
-        elif stop.fence in footprints:
+        elif stop.fence is not None and stop.fence in footprints:
             circle = footprints[stop.fence]
         else:
             continue

@@ -19,6 +19,8 @@ from tracking.shipments import (
 )
 from tracking.times import from_us, iso, to_us
 
+Seen = Literal["entered", "exited", "crossed"]
+
 
 class Sighting(NamedTuple):
     """A fence of a stop, or the ring around it, was entered, left or crossed by a device."""
@@ -26,7 +28,7 @@ class Sighting(NamedTuple):
     time_us: int
     ground: int
     near: bool
-    act: Literal["entered", "exited", "crossed"]
+    act: Seen
     device: str
     event: str
     late: bool = False

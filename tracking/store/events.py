@@ -24,6 +24,7 @@ class EventFilter(NamedTuple):
     end: datetime | None = None
     status: str | None = None
     since: int | None = None
+    subject: str | None = None
 
 
 class EventPage(NamedTuple):
@@ -104,6 +105,9 @@ async def list_events(
     if wanted.device is not None:
         parts.append("e.subject = %(device)s AND e.device_id IS NOT NULL")
         values["device"] = wanted.device
+    if wanted.subject is not None:
+        parts.append("e.subject = %(subject)s")
+        values["subject"] = wanted.subject
     if wanted.fence is not None:
         # The index is on `rule`, which holds a rule's id in the events of alerts.
         parts.append("e.rule = %(fence)s AND e.type NOT LIKE 'alert.%%'")

@@ -210,9 +210,7 @@ def _override(row: Sequence[Any]) -> Override:
 
 def _plan_columns(plan: Plan) -> dict[str, object]:
     windows = [stop.window for stop in plan.stops if stop.window is not None]
-    edges = [
-        edge for window in windows for edge in (window.start, window.end) if edge is not None
-    ]
+    edges = [edge for window in windows for edge in (window.start, window.end) if edge is not None]
     return {
         "plan": msgspec.json.encode(plan).decode(),
         "order_ref": plan.order_ref,

@@ -56,7 +56,7 @@ WHERE tenant_id = %s AND subject = ANY(%s) AND type = ANY(%s) AND status = 'acti
 """
 
 
-class Settled(NamedTuple):
+class Rederived(NamedTuple):
     """What deriving shipments anew made: events to publish, and the fences' revision if moved."""
 
     records: list[EventRecord]
@@ -72,11 +72,13 @@ class _Known(NamedTuple):
     said: list[Override]
 
 
-async def settle(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> Settled:
+async def rederive(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> Rederived:
     """Derive these shipments of one tenant; the last act of the caller's transaction."""
     stored = await lock_shipments(conn, tenant.id, numbers)
     if not stored:
-        return Settled([], None)
+        return Rederived([], None)
+    # What follows is derived: no act, to be audited, of whoever caused it.
+    await conn.execute("SELECT set_config('waymark.actor', '', true)")
     # Cleared under the rows' locks and before anything is read: an edit that is not seen here
     # marks them again behind the commit.
     await conn.execute(
@@ -107,7 +109,7 @@ async def settle(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> Se
         ]  # fmt: skip
     revision = await _save_fences(conn, tenant.id, plans)
     gone = await _vanished(conn, tenant, [one.plan.subject for one in stored], occurrences)
-    return Settled(await write_events(conn, occurrences + gone), revision)
+    return Rederived(await write_events(conn, occurrences + gone), revision)
 
 
 async def _known(
