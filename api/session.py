@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 # Private-use codes modelled on HTTP's; the rest are RFC 6455's.
 UNAUTHORIZED = 4401
+FORBIDDEN = 4403
 TRY_AGAIN_LATER = 1013
 POLICY_VIOLATION = 1008
 
@@ -210,7 +211,7 @@ class Session:
                 raise _Close(UNAUTHORIZED, REFUSED)
             if grant.principal.tenant_id != self._grant.principal.tenant_id:
                 raise _Close(UNAUTHORIZED, "this credential is of another tenant")
-            self._grant = grant
+            self._grant = _permitted(grant)
 
     async def _catch_up(
         self, feed: TenantFeed, subscription: Subscription, since: int | None
@@ -301,6 +302,12 @@ class _Mistake(ValueError):  # noqa: N818 -- the client's, answered and not rais
         super().__init__(message)
 
 
+def _permitted(grant: Grant) -> Grant:
+    if not grant.principal.may("feed", "read"):
+        raise _Close(FORBIDDEN, "this credential may not read the feed")
+    return grant
+
+
 async def _authenticate(websocket: WebSocket, services: Services) -> Grant:
     scheme, _, token = websocket.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
@@ -317,7 +324,7 @@ async def _authenticate(websocket: WebSocket, services: Services) -> Grant:
     grant = await services.credentials.grant(token.strip())
     if grant is None:
         raise _Close(UNAUTHORIZED, REFUSED)
-    return grant
+    return _permitted(grant)
 
 
 async def _receive(websocket: WebSocket) -> str:

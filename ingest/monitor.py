@@ -63,7 +63,7 @@ async def run(settings: Settings) -> None:
 
 
 class Monitor:
-    """Four loops, each ended by cancelling it."""
+    """Five loops, each ended by cancelling it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -11,6 +11,7 @@ from geofence.shapes import Kind, Shape, ShapeError, definition_of, shape_of
 from tracking.errors import InputError
 from tracking.fences import Audience, Buffers, FenceDraft, FenceOptions, Schedule, Window
 from tracking.schedules import calendar
+from tracking.shipments import RESERVED
 from tracking.times import Moment, to_us
 
 # Python's `$` would also match before a line feed at the end.
@@ -164,6 +165,10 @@ def _draft(
     fence_id = next((i for i in (id_, given.id, fallback_id) if i is not None), None)
     if fence_id is None:
         raise _fault("it is missing", where, "id")
+    if fence_id.startswith(RESERVED):
+        raise _fault(
+            f"ids that begin with {RESERVED} are of fences made for shipments", where, "id"
+        )
     shape, notes = _shape(given.shape, _joined(where, "shape") if shape_at is None else shape_at)
     effective_from_us = None if given.effective_from is None else to_us(given.effective_from)
     if effective_from_us is not None and effective_from_us < 0:

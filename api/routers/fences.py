@@ -39,6 +39,7 @@ from tracking.fence_bulk import Bulk, BulkItem, counts, read_bulk
 from tracking.fence_import import read_import
 from tracking.fence_input import FenceInput, read_fence
 from tracking.fences import FenceDraft, FenceVersion, Saved
+from tracking.shipments import RESERVED
 from tracking.store.fence_edits import Edit, delete_fences, save_fences
 from tracking.store.fence_reads import (
     FenceFilter,
@@ -229,7 +230,7 @@ async def save(
     return await _save_one(request, caller, draft, only_over=only_over)
 
 
-@router.delete("/{id}", **documented("deleteFence", status=204))
+@router.delete("/{id}", **documented("deleteFence", status=204, problems=[409]))
 async def delete(
     request: Request,
     caller: Writer,
@@ -237,6 +238,8 @@ async def delete(
     _: Annotated[NoQuery, Query()],
 ) -> Response:
     """End a fence now: open visits are closed, its versions stay, and a PUT revives it."""
+    if id.startswith(RESERVED):
+        raise Problem(409, f"fence {id!r} is a shipment's: it ends with it", field="id")
     services = services_of(request)
     gone = await services.pool.run(delete_fences, caller.tenant_id, [id])
     if not gone.ids:

@@ -29,6 +29,7 @@ SELECT e.id, t.name, e.type, e.subject, e.time, e.recorded_at, e.revision, e.sta
     e.cursor, e.data, e.device_id, d.groups, d.tags
 FROM event e JOIN tenant t ON t.id = e.tenant_id LEFT JOIN device d ON d.id = e.device_id
 WHERE e.tenant_id = %(tenant_id)s AND e.type NOT LIKE 'alert.%%'
+    AND coalesce(e.rule, '') NOT LIKE 'shipment:%%' -- what they mean, the shipment's events tell
 """
 
 _CLEARED = """

@@ -7,6 +7,7 @@ from psycopg import sql
 
 from tracking import raw
 from tracking.fences import Audience, Buffers, FenceOptions, Schedule
+from tracking.shipments import RESERVED
 from tracking.store.connection import Connection
 from tracking.store.devices import Bbox
 from tracking.times import Moment
@@ -107,6 +108,10 @@ def _conditions(wanted: FenceFilter, after: str | None) -> tuple[sql.Composable,
     if wanted.prefix is not None:
         parts.append("starts_with(f.id, %(prefix)s)")
         values["prefix"] = wanted.prefix
+    if wanted.prefix is None or not wanted.prefix.startswith(RESERVED):
+        # Nobody drew those that follow shipments around.
+        parts.append("NOT starts_with(f.id, %(reserved)s)")
+        values["reserved"] = RESERVED
     if wanted.name is not None:
         parts.append("strpos(lower(v.name), lower(%(name)s)) > 0")
         values["name"] = wanted.name
