@@ -348,6 +348,7 @@ API_KEY = ApiKey(
     name="order service",
     role="service",
     scopes=["events:read", "fences:write"],
+    party=None,
     created_at=_MORNING,
     expires_at=_MORNING.replace(year=2027),
     last_used_at=None,

@@ -16,12 +16,16 @@ _DAY_S = 86_400
 
 
 class KeyInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key to be made. `scopes` are permissions like `fences:write` or `*:read`."""
+    """A key to be made. `scopes` are permissions like `fences:write` or `*:read`.
+
+    With a `party` it reads the shipments of that shipper, carrier or consignee, and nothing else.
+    """
 
     name: Name
     role: Role = "viewer"
     scopes: Annotated[list[str], Meta(min_length=1, max_length=100)] | None = None
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    party: Name | None = None
 
 
 class RotationInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -28,6 +28,10 @@ def create_a_key(
         typer.Option(help="All it may do of that, like fences:write or *:read; repeat for more."),
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Ends after so long.")] = None,
+    party: Annotated[
+        str | None,
+        typer.Option(help="A shipper, carrier or consignee: only its shipments are opened."),
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Make an API key and print it; it cannot be shown again.
@@ -47,6 +51,7 @@ def create_a_key(
         role,
         scopes=_checked(scope) if scope else None,
         expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
+        party=party,
     )
     sys.stdout.write(key + "\n")
 

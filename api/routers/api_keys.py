@@ -63,7 +63,8 @@ async def create(request: Request, caller: Admin, _: Annotated[NoQuery, Query()]
     scopes = None if given.scopes is None else checked_scopes(given.scopes, TAGS)
     _check_grant(caller, given.role, scopes)
     key = new_key()
-    draft = KeyDraft(given.name, given.role, scopes, checked_expiry(given.expires_at))
+    expires_at = checked_expiry(given.expires_at)
+    draft = KeyDraft(given.name, given.role, scopes, expires_at, given.party)
     made = await services_of(request).pool.run(make_key, caller.tenant_id, key, draft)
     return _shown(made, key)
 

@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from api.app import create_app
-from api.openapi import operations_of
+from api.openapi_document import operations_of
 from tests.integration.api_site import NOON, Rows, Site, api_site, client_of, later
 from tests.integration.feed_client import feed_client
 from tracking.access import PARTY_NOUNS
@@ -259,7 +259,7 @@ class TestParties:
         await plan(site, "other", order_ref="o1", parties={"carrier": "slow"})
         await plan(site, "nobody", order_ref="o2")
         await carry(site, "mine", "gps")
-        key = create_key(database_url, "default", "fast", "viewer", "fast")
+        key = create_key(database_url, "default", "fast", "viewer", party="fast")
         async with client_of(site.url, key) as client:
             fast = Site(site.url, key, client)
             assert await ids(fast) == ["mine"]
@@ -281,7 +281,7 @@ class TestParties:
     ) -> None:
         """Whatever its role. Routes are enumerated, so a new one is tried by being there."""
         await plan(site, "mine", parties={"carrier": "fast"})
-        key = create_key(database_url, "default", "fast", role, "fast")
+        key = create_key(database_url, "default", "fast", role, party="fast")
         tried = 0
         async with client_of(site.url, key) as client:
             for (method, path), operation in operations_of(DOCUMENT):
@@ -294,7 +294,7 @@ class TestParties:
         assert tried > 50
 
     async def test_a_party_gets_no_feed(self, site: Site, database_url: str) -> None:
-        key = create_key(database_url, "default", "fast", "admin", "fast")
+        key = create_key(database_url, "default", "fast", "admin", party="fast")
         async with feed_client(Site(site.url, key, site.client)) as feed:
             with pytest.raises(ConnectionClosed) as closed:
                 await feed.receive()

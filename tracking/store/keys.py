@@ -38,13 +38,15 @@ class KeyInfo(NamedTuple):
 class ApiKey(msgspec.Struct, frozen=True):
     """A key as its tenant sees it. It opens nothing after `expires_at` or `revoked_at`.
 
-    `scopes` narrow what the role grants; null: all of it.
+    `scopes` narrow what the role grants; null: all of it. A key of a `party` reads the shipments
+    of that shipper, carrier or consignee, and nothing else.
     """
 
     id: int
     name: str
     role: str
     scopes: list[str] | None
+    party: str | None
     created_at: Moment
     expires_at: Moment | None
     last_used_at: Moment | None
@@ -58,23 +60,24 @@ class KeyDraft(NamedTuple):
     role: str = "viewer"
     scopes: Sequence[str] | None = None
     expires_at: datetime | None = None
+    party: str | None = None
 
 
 _INSERT = """
-INSERT INTO api_key (tenant_id, name, digest, role, scopes, expires_at)
-VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO api_key (tenant_id, name, digest, role, scopes, expires_at, party)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
-_SHOWN = "id, name, role, scopes, created_at, expires_at, last_used_at, revoked_at"
+_SHOWN = "id, name, role, scopes, party, created_at, expires_at, last_used_at, revoked_at"
 _LIVES = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
 _SELECT = f"SELECT {_SHOWN} FROM api_key WHERE tenant_id = %s AND "  # noqa: S608 -- of constants, as below
 
 _TO_ROTATE = f"""
-SELECT name, role, scopes, now() + (expires_at - created_at), now(), {_LIVES} FROM api_key
+SELECT name, role, scopes, now() + (expires_at - created_at), party, now(), {_LIVES} FROM api_key
 WHERE tenant_id = %s AND id = %s FOR UPDATE
 """  # noqa: S608
 
 _WHO = f"""
-SELECT k.tenant_id, t.name, k.role, k.id, k.name, k.scopes,
+SELECT k.tenant_id, t.name, k.role, k.id, k.name, k.scopes, k.party,
     k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'
 FROM api_key k JOIN tenant t ON t.id = k.tenant_id WHERE k.digest = %s AND {_LIVES}
 """  # noqa: S608
@@ -93,6 +96,7 @@ def create_key(
     *,
     scopes: Sequence[str] | None = None,
     expires_at: datetime | None = None,
+    party: str | None = None,
 ) -> str:
     """Make a key and return it: this is the only time it can be seen.
 
@@ -105,7 +109,7 @@ def create_key(
     if not name.strip():
         raise InputError("a key needs a name that tells where it is used", field="name")
     key = new_key()
-    draft = KeyDraft(name, role, scopes, expires_at)
+    draft = KeyDraft(name, role, scopes, expires_at, party)
     with _connect(database_url) as conn:
         conn.execute(_INSERT, _values(tenant_id_of(conn, tenant), key, draft))
     return key
@@ -216,7 +220,7 @@ async def authenticate_digest(conn: AsyncConnection[Any], digest: bytes) -> Prin
     row = await found.fetchone()
     if row is None:
         return None
-    *known, scopes, used_is_old = row
+    *known, scopes, party, used_is_old = row
     if used_is_old:
         # Processes that meet here write the same minute; the loser's update changes nothing.
         await conn.execute(
@@ -224,7 +228,7 @@ async def authenticate_digest(conn: AsyncConnection[Any], digest: bytes) -> Prin
             "AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')",
             (row[3],),
         )
-    principal = Principal(*known)
+    principal = Principal(*known)._replace(party=party)
     return principal if scopes is None else principal._replace(scopes=frozenset(scopes))
 
 
@@ -235,7 +239,15 @@ def digest_of(key: str) -> bytes:
 
 def _values(tenant_id: int, key: str, draft: KeyDraft) -> tuple[object, ...]:
     scopes = None if draft.scopes is None else list(draft.scopes)
-    return (tenant_id, draft.name, digest_of(key), draft.role, scopes, draft.expires_at)
+    return (
+        tenant_id,
+        draft.name,
+        digest_of(key),
+        draft.role,
+        scopes,
+        draft.expires_at,
+        draft.party,
+    )
 
 
 def _connect(database_url: str) -> psycopg.Connection[tuple[Any, ...]]:
