@@ -13,11 +13,12 @@ from ingest.mqtt import Message
 from ingest.shipments import turn
 from tests.integration.ingest_rig import START_US, Rig, draft, pos
 from tracking.custody import FOR_EVER_US, Claim, Ref
-from tracking.shipments import Override, Place, Plan, PlannedWindow, Stop
+from tracking.shipments import Override, Parties, Place, Plan, PlannedWindow, Stop
 from tracking.store.alerts import Tenant
 from tracking.store.assets import AssetEdit, create_asset
 from tracking.store.attachments import attach, detach, reattach
 from tracking.store.connection import connect
+from tracking.store.custody import devices_of_shipments
 from tracking.store.shipment_edits import Edited, create_shipment, edit_shipment, say, unsay
 from tracking.store.shipments import StoredShipment, get_shipment
 from tracking.times import from_us
@@ -330,3 +331,16 @@ async def test_two_followers_and_an_editor_at_once_lose_nothing(
     await office.settle()
     for n in range(12):
         assert (await office.shipment(f"s{n}")).record.status == "delivered", n
+
+
+async def test_who_tells_where_shipments_are_now(office: Office) -> None:
+    for id_, shipper in (("s1", "acme"), ("s2", "other"), ("s3", "acme")):
+        parties = Parties(shipper=shipper)
+        await office.plan(msgspec.structs.replace(PLAN, id=id_, parties=parties))
+    await office.attach("device/gps", "asset/truck")
+    await office.attach("shipment/s1", "asset/truck")
+    await office.attach("shipment/s2", "device/other")
+    await office.attach("shipment/s3", "device/gps", 0, 60)
+    asked = office.conn, office.tenant.id, ["s1", "s2", "s3", "none"]
+    assert await devices_of_shipments(*asked) == {"s1": "gps", "s2": "other", "s3": None}
+    assert await devices_of_shipments(*asked, party="acme") == {"s1": "gps", "s3": None}

@@ -168,3 +168,28 @@ def _columns(parts: Sequence[Segment]) -> tuple[list[str | None], list[datetime]
 def moment(time_us: int) -> datetime:
     """A moment as the database takes it, one that never comes as the last there is."""
     return from_us(min(time_us, 253_402_300_799_999_999))
+
+
+async def devices_of_shipments(
+    conn: Connection, tenant_id: int, ids: Sequence[str], *, party: str | None = None
+) -> dict[str, str | None]:
+    """By shipment, the device that tells where it is now; None: nobody does.
+
+    Those that are not there are left out, as are those of other parties if one asks. The answer
+    holds until the tenant's next `attachments` notice, or until an attachment begins or ends by
+    the clock.
+    """
+    found = await conn.execute(
+        "SELECT id FROM shipment WHERE tenant_id = %(tenant_id)s AND id = ANY(%(ids)s) "
+        "AND (%(party)s::text IS NULL OR %(party)s = ANY(parties))",
+        {"tenant_id": tenant_id, "ids": list(ids), "party": party},
+    )
+    refs = [Ref("shipment", row[0]) for row in await found.fetchall()]
+    custody = await custody_of(conn, tenant_id, refs) if refs else None
+    found = await conn.execute("SELECT clock_timestamp()")
+    now_us = to_us((await found.fetchone() or (from_us(0),))[0])
+    return {
+        ref.id: custody.segments(ref, now_us, now_us + 1)[0].device
+        for ref in refs
+        if custody is not None
+    }
