@@ -1,9 +1,10 @@
 """The hub's shell: one Redis subscriber for all tenants with clients, and the database behind it.
 
-Owns three kinds of tasks: `fanout.listen` reads Redis, `fanout.tick` hands out
-positions ten times a second, and `fanout.follow:<tenant>`, one per tenant with clients, reads
-events from the database when the live ones have a hole, when Redis is away, and now and then in
-case a publisher was cut off while we were not. Leaving the context ends them all.
+Owns four kinds of tasks: `fanout.listen` reads Redis, `fanout.tick` hands out positions ten times a
+second, `fanout.heartbeat` tells clients that they are up to date, and `fanout.follow:<tenant>`, one
+per tenant with clients, reads events from the database when the live ones have a hole, when Redis
+is away, and now and then in case a publisher was cut off while we were not. Leaving the context
+ends them all.
 """
 
 import asyncio
@@ -12,11 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Self
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import msgspec
 
-from api.hub import EventLine, Outbox, PositionLine, Subscription, event_frame, status_frame
+from api.audience import Audience, InterestIndex
+from api.hub import Batch, EventLine, Mailbox, PositionLine, Subscription
+from api.messages import Wire, event_message, heartbeat_message, status_message
 from api.metrics import Metrics
 from tracking.access import Principal
 from tracking.errors import StoreUnavailable
@@ -35,11 +38,15 @@ from tracking.feed import (
     split_positions,
 )
 from tracking.store.acting import Mandate, act
+from tracking.store.connection import Connection
 from tracking.store.devices import latest_heard_since
 from tracking.store.events import events_after, feed_cursor
 from tracking.store.pool import ReadPool
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # People see no difference below a tenth of a second; a tick joins what ten batches brought.
 _TICK_S = 0.1
@@ -51,41 +58,25 @@ _RECHECK_S = 5.0
 # Clocks of workers differ, and a batch commits some time after it was received.
 _POLL_OVERLAP = timedelta(seconds=10)
 _PAGE = 1_000
-
-
-class Mailbox:
-    """What fan-out sees of a client: its subscriptions and where its events go.
-
-    `wake` is called when there is something to fetch, `overflow` when the bound is passed.
-    """
-
-    def __init__(self, wake: Callable[[], None], overflow: Callable[[], None]) -> None:
-        self.subscriptions: dict[str, Subscription] = {}
-        self.outbox = Outbox()
-        self.wake = wake
-        self._overflow = overflow
-        self._full = False
-
-    def put(self, frame: str) -> None:
-        """Queue a message that may not be lost; past the bound the client is given up."""
-        if self._full:
-            return
-        if self.outbox.put(frame):
-            self.wake()
-        else:
-            self._full = True
-            self._overflow()
+# Proxies commonly cut what is silent for a minute, and a browser sees no pings.
+_HEARTBEAT_S = 15.0
+# When a process starts, a thousand clients come at once; the other connections answer requests.
+_READERS = 4
 
 
 class TenantFeed:
     """One tenant's line of events and positions to its clients."""
 
-    def __init__(self, tenant_id: int, tenant: str) -> None:
+    def __init__(self, tenant_id: int, tenant: str, metrics: Metrics) -> None:
         self.tenant_id = tenant_id
         self.tenant = tenant
         self.events = EventLine()
         self.positions = PositionLine()
         self.mailboxes: set[Mailbox] = set()
+        self.index = InterestIndex[Subscription]()
+        self._metrics = metrics
+        # Mailboxes with something new, to be flushed together.
+        self._touched: dict[Mailbox, None] = {}
         # Set when the database must be read; cleared by the task that does.
         self.kick = asyncio.Event()
         self.kick.set()
@@ -96,21 +87,58 @@ class TenantFeed:
         self.follower: asyncio.Task[None] | None = None
 
     def deliver(self, event: LiveEvent) -> None:
-        """Give an event to every live subscription that wants it."""
-        for mailbox in self.mailboxes:
-            for subscription in mailbox.subscriptions.values():
-                if subscription.wants_live(event):
-                    mailbox.put(event_frame(subscription, event))
+        """Give an event to every live subscription that wants it, in this turn of the loop."""
+        frames: dict[tuple[bytes, Wire], bytes] = {}
+        for audience in self.index.audiences_of(event):
+            for subscription in audience.members:
+                if subscription.is_live_for(event):
+                    head, mailbox = subscription.head, subscription.mailbox
+                    frame = frames.get((head, mailbox.wire))
+                    if frame is None:
+                        frame = mailbox.wire(event_message(head, event))
+                        frames[head, mailbox.wire] = frame
+                    mailbox.put(frame)
+                    self._touch(mailbox)
 
     def tick(self) -> None:
         """Hand out the positions since the last tick."""
         batch = self.positions.take()
         if batch is None:
             return
+        for audience in self.index.whole:
+            self._offer(audience, batch)
+        for audience, positions in self.index.choose(batch.positions).items():
+            self._offer(audience, Batch(positions))
+        self._flush()
+
+    def heartbeat(self) -> None:
+        """Tell every client with nothing on its way to it how far it is."""
         for mailbox in self.mailboxes:
-            wanted = [s.offer_positions(batch) for s in mailbox.subscriptions.values()]
-            if any(wanted):
-                mailbox.wake()
+            if not mailbox.idle:
+                continue
+            live = [s for s in mailbox.subscriptions.values() if s.live_after is not None]
+            for subscription in live:
+                cursor = max(subscription.live_after or 0, self.events.head or 0)
+                mailbox.put(mailbox.wire(heartbeat_message(subscription.head, cursor)))
+            if not live:
+                mailbox.put(mailbox.wire(heartbeat_message(b"{", None)))
+            self._touched[mailbox] = None
+        self._flush()
+
+    def _offer(self, audience: Audience[Subscription], batch: Batch) -> None:
+        for subscription in audience.members:
+            subscription.offer_positions(batch)
+            self._touched[subscription.mailbox] = None
+
+    def _touch(self, mailbox: Mailbox) -> None:
+        if not self._touched:
+            # Events that come in one breath, in one read from Redis, leave in one write.
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._touched[mailbox] = None
+
+    def _flush(self) -> None:
+        touched, self._touched = self._touched, {}
+        self._metrics.frames.inc(sum(mailbox.flush() for mailbox in touched))
 
 
 class Fanout:
@@ -125,12 +153,14 @@ class Fanout:
         self._subscriber = Subscriber(redis_url)
         self._feeds: dict[str, TenantFeed] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._turns = asyncio.Semaphore(_READERS)
         self.live = False
 
     async def __aenter__(self) -> Self:
         self._tasks = [
             asyncio.create_task(_supervised(self._listen), name="fanout.listen"),
             asyncio.create_task(_supervised(self._tick), name="fanout.tick"),
+            asyncio.create_task(_supervised(self._heartbeat), name="fanout.heartbeat"),
         ]
         return self
 
@@ -145,7 +175,7 @@ class Fanout:
         """Be one of a tenant's clients for the time of the context."""
         feed = self._feeds.get(principal.tenant)
         if feed is None:
-            feed = TenantFeed(principal.tenant_id, principal.tenant)
+            feed = TenantFeed(principal.tenant_id, principal.tenant, self._metrics)
             self._feeds[feed.tenant] = feed
         feed.mailboxes.add(mailbox)
         try:
@@ -157,11 +187,23 @@ class Fanout:
             yield feed
         finally:
             feed.mailboxes.discard(mailbox)
+            for subscription in mailbox.subscriptions.values():
+                feed.index.discard(subscription.interest, subscription)
             if not feed.mailboxes and self._feeds.get(feed.tenant) is feed:
                 del self._feeds[feed.tenant]
                 if feed.follower is not None:
                     feed.follower.cancel()
                 await self._subscriber.unsubscribe(*_channels(feed.tenant))
+
+    async def read(
+        self,
+        query: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a query for a client that waits its turn, as `ReadPool.run`."""
+        async with self._turns:
+            return await self._pool.run(query, *args, **kwargs)
 
     async def _listen(self) -> None:
         async with aclosing(aiter(self._subscriber)) as stream:
@@ -209,13 +251,19 @@ class Fanout:
         for feed in self._feeds.values():
             feed.kick.set()
             for mailbox in feed.mailboxes:
-                mailbox.put(status_frame(live=live))
+                mailbox.say(status_message(live=live))
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
             for feed in self._feeds.values():
                 feed.tick()
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT_S)
+            for feed in self._feeds.values():
+                feed.heartbeat()
 
     async def _follow(self, feed: TenantFeed) -> None:
         # For the tenant, not for the client that happened to be the first.

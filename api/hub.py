@@ -6,11 +6,11 @@ that cannot keep up is told to come back with its cursor, because skipping one i
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Protocol
 
-import msgspec
-
+from api.messages import Message, Wire, head_of, positions_message
 from tracking.feed import LiveEvent, LivePosition
 from tracking.interest import Interest
 
@@ -18,6 +18,9 @@ from tracking.interest import Interest
 # thousand slow clients may cost in total before it hurts: 1 GiB.
 MAX_EVENTS = 1_000
 MAX_EVENT_BYTES = 1_048_576
+# Events that come in one breath leave in one write, but not so late that they reach the bound.
+_FLUSH_AT = 100
+_WRITE_BYTES = 65_536
 
 
 class Batch:
@@ -25,14 +28,14 @@ class Batch:
 
     def __init__(self, positions: Iterable[LivePosition]) -> None:
         self.positions = tuple(positions)
-        self._frames: dict[str, str] = {}
+        self._frames: dict[tuple[bytes, Wire], bytes] = {}
 
-    def frame(self, head: str) -> str:
-        """The message of this batch; rendered once for all subscriptions of one name."""
-        frame = self._frames.get(head)
+    def frame(self, head: bytes, wire: Wire) -> bytes:
+        """The message of this batch as bytes for a socket; made once for all who share both."""
+        frame = self._frames.get((head, wire))
         if frame is None:
-            body = b",".join([position.raw for position in self.positions]).decode()
-            frame = self._frames[head] = f'{head}"type":"positions","updates":[{body}]}}'
+            message = positions_message(head, [position.raw for position in self.positions])
+            frame = self._frames[head, wire] = wire(message)
         return frame
 
 
@@ -131,29 +134,23 @@ class Subscription:
     cursor it has; from there on the tenant's line feeds it.
     """
 
-    def __init__(self, name: str, interest: Interest) -> None:
-        self.name = name
+    def __init__(self, name: str | None, interest: Interest, mailbox: "Mailbox") -> None:
         self.interest = interest
+        self.mailbox = mailbox
         self.live_after: int | None = None
-        self.head = f'{{"id":{msgspec.json.encode(name).decode()},'
+        self.head = head_of(name)
         self._pending: Batch | dict[str, LivePosition] | None = None
         self._snapshot_told = False
 
-    def offer_positions(self, batch: Batch) -> bool:
-        """Add a tick's positions; whether any is wanted."""
-        if not self.interest.whole_fleet:
-            wanted = self.interest.choose(batch.positions)
-            if not wanted:
-                return False
-            batch = Batch(wanted)
+    def offer_positions(self, batch: Batch) -> None:
+        """Add the positions of a tick that fit the interest."""
         if self._pending is None:
             # The usual case, a client that keeps up: nothing is copied.
             self._pending = batch
-            return True
+            return
         if isinstance(self._pending, Batch):
             self._pending = {p.device: p for p in self._pending.positions}
         self._pending.update({p.device: p for p in batch.positions})
-        return True
 
     def start(self, fix_times: dict[str, datetime]) -> None:
         """Let positions flow, from the ones that a snapshot with these times did not tell."""
@@ -170,75 +167,112 @@ class Subscription:
         }
         self._pending = kept or None
 
-    def take_positions(self) -> str | None:
+    def take_positions(self, wire: Wire) -> bytes | None:
         """The message of what is waiting; nothing before `start`."""
         if self._pending is None or not self._snapshot_told:
             return None
         pending, self._pending = self._pending, None
         batch = pending if isinstance(pending, Batch) else Batch(pending.values())
-        return batch.frame(self.head)
+        return batch.frame(self.head, wire)
 
-    def wants_live(self, event: LiveEvent) -> bool:
-        """Whether the tenant's line is to give this event to the subscription."""
-        return (
-            self.live_after is not None
-            and event.cursor > self.live_after
-            and self.interest.wants_event(event)
-        )
+    def is_live_for(self, event: LiveEvent) -> bool:
+        """Whether the tenant's line is to give the subscription an event that fits its interest."""
+        return self.live_after is not None and event.cursor > self.live_after
 
 
 class Outbox:
     """Event messages a client has not fetched yet, in order, up to a bound."""
 
     def __init__(self) -> None:
-        self._frames: deque[str] = deque()
-        self._chars = 0
+        self._frames: deque[bytes] = deque()
+        self._bytes = 0
 
-    def put(self, frame: str) -> bool:
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def put(self, frame: bytes) -> bool:
         """Queue a message; False when the bound is passed and the client must go."""
         self._frames.append(frame)
-        self._chars += len(frame)
-        return len(self._frames) <= MAX_EVENTS and self._chars <= MAX_EVENT_BYTES
+        self._bytes += len(frame)
+        return len(self._frames) <= MAX_EVENTS and self._bytes <= MAX_EVENT_BYTES
 
-    def take(self) -> str | None:
-        """The oldest message."""
-        if not self._frames:
-            return None
-        frame = self._frames.popleft()
-        self._chars -= len(frame)
-        return frame
-
-
-def event_frame(subscription: Subscription, event: LiveEvent) -> str:
-    """The message of an event."""
-    return (
-        f'{subscription.head}"type":"event","cursor":{event.cursor},"event":{event.raw.decode()}}}'
-    )
+    def take(self) -> list[bytes]:
+        """The oldest messages, enough for one write."""
+        frames: list[bytes] = []
+        taken = 0
+        while self._frames and taken < _WRITE_BYTES:
+            frames.append(self._frames.popleft())
+            taken += len(frames[-1])
+        self._bytes -= taken
+        return frames
 
 
-def snapshot_frame(
-    subscription: Subscription, cursor: int, positions: list[bytes], *, more: bool
-) -> str:
-    """A part of a snapshot; what follows `cursor` arrives as events."""
-    body = b",".join(positions).decode()
-    return (
-        f'{subscription.head}"type":"snapshot","cursor":{cursor},"more":{str(more).lower()},'
-        f'"positions":[{body}]}}'
-    )
+class Link(Protocol):
+    """Where the bytes of one client go; made anew for each connection."""
+
+    wire: Wire
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is written now leaves soon: the client keeps up."""
+
+    def write(self, data: bytes) -> None:
+        """Send, or hold until the client reads; nothing once the link is closed."""
 
 
-def gap_frame(subscription: Subscription, cursor: int, reason: str) -> str:
-    """The events since the client's cursor cannot be told; what follows `cursor` can."""
-    return f'{subscription.head}"type":"gap","cursor":{cursor},"reason":"{reason}"}}'
+class Mailbox:
+    """What fan-out sees of a client: its subscriptions, its events, and the link to it.
 
+    `flush` is called when something was put, and by the link when it has room again. `overflow`
+    is called once, when the bound is passed.
+    """
 
-def status_frame(*, live: bool) -> str:
-    """Whether positions come from Redis within a tick, or from the database every few seconds."""
-    return f'{{"type":"status","live":{str(live).lower()}}}'
+    def __init__(self, link: Link, overflow: Callable[[], None]) -> None:
+        self.subscriptions: dict[str | None, Subscription] = {}
+        self.wire = link.wire
+        self._link = link
+        self._outbox = Outbox()
+        self._overflow = overflow
+        self._full = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether no event waits."""
+        return not self._outbox
 
-def error_frame(code: str, message: str, *, name: str | None, field: str | None) -> str:
-    """What was wrong with a client's message; the connection stays."""
-    return msgspec.json.encode(
-        {"type": "error", "id": name, "code": code, "message": message, "field": field}
-    ).decode()
+    def say(self, message: Message) -> None:
+        """Send a message of no subscription behind everything put before."""
+        self.put(self.wire(message))
+        self.flush()
+
+    def put(self, frame: bytes) -> None:
+        """Queue a message that may not be lost; past the bound the client is given up."""
+        if self._full:
+            return
+        if not self._outbox.put(frame):
+            self._full = True
+            self._overflow()
+        elif len(self._outbox) >= _FLUSH_AT:
+            self.flush()
+
+    def flush(self) -> int:
+        """Give the link what waits, in one write if it is not much; how many messages that were.
+
+        Where it has no room events go on waiting, and positions become fewer and newer.
+        """
+        told = 0
+        while self._link.has_room:
+            frames = self._outbox.take()
+            if not self._outbox:
+                for subscription in self.subscriptions.values():
+                    positions = subscription.take_positions(self.wire)
+                    if positions is not None:
+                        frames.append(positions)
+            if not frames:
+                break
+            # Joining one would copy what all clients share.
+            self._link.write(frames[0] if len(frames) == 1 else b"".join(frames))
+            told += len(frames)
+            if not self._outbox:
+                break
+        return told

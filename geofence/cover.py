@@ -67,7 +67,9 @@ def cover(shape: Shape, *, target_cells: int = 40) -> Cover:
         touched, within = ground.test(_corners(cells))
         inside = np.concatenate((inside, cells[within]))
         border = cells[touched & ~within]
-        if len(inside) + len(border) >= target_cells // 2 or resolution == 15:
+        enough = len(inside) + len(border) >= target_cells // 2
+        # Without a border there is nothing to cut: the whole world is 122 cells.
+        if enough or not len(border) or resolution == 15:
             return Cover(resolution, np.sort(inside), np.sort(border))
         resolution += 1
         cells, inside = children(border), children(inside)

@@ -10,21 +10,25 @@ from tracking.store.devices import Bbox
 class Interest(NamedTuple):
     """What a subscription wants; None leaves that question open.
 
-    `devices` and `bbox` limit positions and events, `types` only events. A type that ends in
-    `.*` stands for all of its family.
+    `devices` and `bbox` limit positions and events, `types` and `fences` only events. A type that
+    ends in `.*` stands for all of its family. Without `positions` only events are wanted.
     """
 
     devices: frozenset[str] | None = None
     bbox: Bbox | None = None
     types: frozenset[str] | None = None
+    fences: frozenset[str] | None = None
+    positions: bool = True
 
     @property
     def whole_fleet(self) -> bool:
         """Whether every position is wanted."""
-        return self.devices is None and self.bbox is None
+        return self.positions and self.devices is None and self.bbox is None
 
     def choose(self, positions: Sequence[LivePosition]) -> Sequence[LivePosition]:
-        """The positions of wanted devices in wanted places. The one place that costs by fleet."""
+        """The positions of wanted devices in wanted places; costs by the fleet."""
+        if not self.positions:
+            return ()
         if self.devices is not None:
             positions = [p for p in positions if p.device in self.devices]
         if self.bbox is None:
@@ -39,10 +43,15 @@ class Interest(NamedTuple):
         """Whether an event is wanted; one without a place is wanted anywhere."""
         if self.devices is not None and event.subject not in self.devices:
             return False
-        if self.types is not None and event.type not in self.types:
-            family = event.type.partition(".")[0] + ".*"
-            if family not in self.types:
-                return False
+        if self.fences is not None and event.fence not in self.fences:
+            return False
+        if self.types is not None and self.types.isdisjoint(names_of(event.type)):
+            return False
         if self.bbox is None or event.lon is None or event.lat is None:
             return True
         return self.bbox.holds(event.lon, event.lat)
+
+
+def names_of(type_: str) -> tuple[str, str]:
+    """What an event type is wanted by: itself and its family."""
+    return type_, type_.partition(".")[0] + ".*"

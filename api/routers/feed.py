@@ -1,9 +1,9 @@
-"""The live feed's address; `api.session` is what happens on it."""
+"""The live feed's address; `api.dialogue` is what happens on it."""
 
 from fastapi import APIRouter, WebSocket
 
+from api.dialogue import serve_socket
 from api.services import services_of
-from api.session import serve_socket
 
 router = APIRouter()
 

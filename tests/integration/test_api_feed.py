@@ -5,13 +5,16 @@ import random
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 import pytest
+from h3.api import basic_int as h3
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from api import session
-from tests.integration.api_site import CELL, Rows, Site, api_site, later
+from api import dialogue, session
+from tests.integration.api_site import Rows, Site, api_site, later
 from tests.integration.feed_client import FeedClient, feed_client
 from tests.services import TIMEOUT_FACTOR, Postgres, Valkey
 from tracking.feed import (
@@ -63,8 +66,9 @@ async def publish_position(
     quality: int = 0,
 ) -> None:
     time = later(seconds)
+    cell = h3.latlng_to_cell(52.0, lon, 10)
     update = position_update(
-        device, time, time, lon, 52.0, None, 1.0, None, None, None, quality, CELL, None
+        device, time, time, lon, 52.0, None, 1.0, None, None, None, quality, cell, None
     )
     assert await publisher.publish([(positions_channel(tenant), encode_positions([update]))])
 
@@ -99,7 +103,7 @@ class TestWhoMayListen:
     async def test_silence_is_closed_with_4401(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(session, "_AUTH_WITHIN_S", 0.05)
+        monkeypatch.setattr(dialogue, "_AUTH_WITHIN_S", 0.05)
         site.key = ""
         async with feed_client(site) as client:
             assert await close_code(client) == session.UNAUTHORIZED
@@ -228,12 +232,13 @@ class TestWhatArrives:
             await client.subscribe("d", filter={"devices": ["t1"]})
             await client.subscribe("b", filter={"bbox": [6.5, 50, 7.5, 54]})
             await client.subscribe("t", filter={"types": ["fence.*", "trip.ended"]})
+            await client.subscribe("f", filter={"fences": ["depot"], "positions": False})
             await publish_position(publisher, "t1", 5.0, 1)
             await publish_position(publisher, "t2", 7.0, 1)
             await publish(
                 publisher,
                 rows.event("t1", "trip.started", data={"lon": 5.0, "lat": 52.0}),
-                rows.event("t2", "fence.entered", data={"lon": 7.0, "lat": 52.0}),
+                rows.event("t2", "fence.entered", data={"lon": 7.0, "lat": 52.0, "fence": "depot"}),
                 rows.event("t3", "trip.ended", data={"lon": "no number"}),
             )
             await client.settle()
@@ -241,14 +246,53 @@ class TestWhatArrives:
             name: [
                 u["device"] for f in client.of("positions") if f["id"] == name for u in f["updates"]
             ]
-            for name in "dbt"
+            for name in "dbtf"
         }
         events = {
             name: [f["event"]["subject"] for f in client.of("event") if f["id"] == name]
-            for name in "dbt"
+            for name in "dbtf"
         }
-        assert positions == {"d": ["t1"], "b": ["t2"], "t": ["t1", "t2"]}
-        assert events == {"d": ["t1"], "b": ["t2", "t3"], "t": ["t2", "t3"]}
+        assert positions == {"d": ["t1"], "b": ["t2"], "t": ["t1", "t2"], "f": []}
+        assert events == {"d": ["t1"], "b": ["t2", "t3"], "t": ["t2", "t3"], "f": ["t2"]}
+
+    async def test_heartbeats_tell_how_far_a_client_is_that_hears_nothing(
+        self,
+        database_url: str,
+        valkey_url: str,
+        rows: Rows,
+        publisher: Publisher,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("api.fanout._HEARTBEAT_S", 0.05)
+        async with api_site(database_url, valkey_url) as site, feed_client(site) as client:
+            assert "cursor" not in await client.next("heartbeat")
+            await client.subscribe("deaf", filter={"types": ["trip.ended"]})
+            await publish(publisher, rows.event("t1"), rows.event("t1"))
+            while (beat := await client.next("heartbeat")).get("cursor") != 2:
+                pass
+            assert beat["id"] == "deaf"
+            assert client.of("event") == []
+
+    async def test_only_large_messages_are_compressed_and_only_for_who_offers(
+        self, site: Site, rows: Rows
+    ) -> None:
+        for n in range(200):
+            rows.device(f"t{n:03}")
+        received = {}
+        for offer in ("deflate", None):
+            async with connect(
+                site.feed_url,
+                additional_headers=site.headers,
+                compression=offer,
+                proxy=None,
+                max_size=None,
+            ) as raw:
+                with counted(raw) as pieces:
+                    client = FeedClient(raw)
+                    await client.subscribe()
+                assert len(client.of("snapshot")[0]["positions"]) == 200
+                received[offer] = sum(pieces)
+        assert received["deflate"] < received[None] / 4
 
     async def test_an_ended_subscription_is_silent_and_its_name_free(
         self, site: Site, rows: Rows, publisher: Publisher
@@ -302,7 +346,7 @@ class TestWhatArrives:
     async def test_a_client_that_only_makes_mistakes_is_closed(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(session, "_MAX_MISTAKES", 3)
+        monkeypatch.setattr(dialogue, "_MAX_MISTAKES", 3)
         async with feed_client(site) as client:
             for _ in range(4):
                 await client.socket.send("nonsense")
@@ -508,6 +552,20 @@ class TestSlowClients:
             sock = slow.socket.transport.get_extra_info("socket")
             await until(lambda: tcp_state(sock) == TCP_CLOSE)
             slow.socket.transport.abort()
+
+
+@contextmanager
+def counted(client: ClientConnection) -> Iterator[list[int]]:
+    """The sizes of what the client's socket reads meanwhile."""
+    sizes, take = list[int](), client.data_received
+
+    def count(data: bytes) -> None:
+        sizes.append(len(data))
+        take(data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "data_received", count)
+        yield sizes
 
 
 def tcp_state(sock: socket.socket) -> int:

@@ -104,7 +104,8 @@ class LivePosition(msgspec.Struct, frozen=True, gc=False):
     lon: float
     lat: float
     quality: str
-    raw: bytes = b""
+    cell: int
+    raw: bytes
 
 
 class LiveEvent(msgspec.Struct, frozen=True, gc=False):
@@ -115,7 +116,18 @@ class LiveEvent(msgspec.Struct, frozen=True, gc=False):
     subject: str
     lon: float | None
     lat: float | None
+    fence: str | None
+    shipment: str | None
     raw: bytes
+
+
+class _PositionHead(msgspec.Struct, frozen=True, gc=False):
+    device: str
+    fix_time: datetime
+    lon: float
+    lat: float
+    quality: str
+    h3: str
 
 
 class _EventHead(msgspec.Struct, frozen=True, gc=False):
@@ -125,9 +137,11 @@ class _EventHead(msgspec.Struct, frozen=True, gc=False):
     data: msgspec.Raw
 
 
-class _Place(msgspec.Struct, frozen=True, gc=False):
-    lon: float | None = None
-    lat: float | None = None
+class _Data(msgspec.Struct, frozen=True, gc=False):
+    lon: object = None
+    lat: object = None
+    fence: object = None
+    shipment: object = None
 
 
 class CloudEvent(msgspec.Struct, frozen=True):
@@ -161,9 +175,9 @@ _encoder = msgspec.json.Encoder()
 _NULL = msgspec.Raw(b"null")
 _updates_decoder = msgspec.json.Decoder(_Updates)
 _raw_updates_decoder = msgspec.json.Decoder(_RawUpdates)
-_live_position_decoder = msgspec.json.Decoder(LivePosition)
+_position_head_decoder = msgspec.json.Decoder(_PositionHead)
 _event_head_decoder = msgspec.json.Decoder(_EventHead)
-_place_decoder = msgspec.json.Decoder(_Place)
+_data_decoder = msgspec.json.Decoder(_Data)
 _event_decoder = msgspec.json.Decoder(CloudEvent)
 _LABELS = [quality.label for quality in Quality]
 
@@ -277,9 +291,17 @@ def split_positions(payload: bytes) -> list[LivePosition]:
 
 
 def live_position(raw: bytes) -> LivePosition:
-    """The fan-out view of one position's JSON."""
-    head = _live_position_decoder.decode(raw)
-    return LivePosition(head.device, head.fix_time, head.lon, head.lat, head.quality, raw)
+    """The fan-out view of one position's JSON.
+
+    Raises:
+        msgspec.DecodeError: the payload is something else.
+    """
+    head = _position_head_decoder.decode(raw)
+    try:
+        cell = int(head.h3, 16)
+    except ValueError:
+        raise msgspec.ValidationError(f"h3 is no cell: {head.h3!r}") from None
+    return LivePosition(head.device, head.fix_time, head.lon, head.lat, head.quality, cell, raw)
 
 
 def encode_position(update: PositionUpdate) -> bytes:
@@ -333,14 +355,34 @@ def decode_event(payload: bytes) -> EventRecord:
 
 
 def live_event(raw: bytes) -> LiveEvent:
-    """The fan-out view of one event's JSON; a place that is not two numbers is none.
+    """The fan-out view of one event's JSON; what is not of its kind in `data` counts as absent.
 
     Raises:
         msgspec.DecodeError: the payload is something else.
     """
     head = _event_head_decoder.decode(raw)
     try:
-        place = _place_decoder.decode(head.data)
+        data = _data_decoder.decode(head.data)
     except msgspec.ValidationError:
-        place = _Place()
-    return LiveEvent(head.cursor, head.type, head.subject, place.lon, place.lat, raw)
+        data = _Data()
+    lon, lat = _place(data.lon, data.lat)
+    return LiveEvent(
+        head.cursor,
+        head.type,
+        head.subject,
+        lon,
+        lat,
+        data.fence if isinstance(data.fence, str) else None,
+        data.shipment if isinstance(data.shipment, str) else None,
+        raw,
+    )
+
+
+def _place(lon: object, lat: object) -> tuple[float, float] | tuple[None, None]:
+    """Both, if they are numbers and on the earth."""
+    if isinstance(lon, bool) or not isinstance(lon, int | float):
+        return None, None
+    if isinstance(lat, bool) or not isinstance(lat, int | float):
+        return None, None
+    on_earth = -180 <= lon <= 180 and -90 <= lat <= 90
+    return (float(lon), float(lat)) if on_earth else (None, None)

@@ -1,9 +1,7 @@
 """Who gets what, without a socket."""
 
-import json
 from datetime import datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,91 +10,14 @@ from api.hub import (
     MAX_EVENTS,
     Batch,
     EventLine,
+    Mailbox,
     Outbox,
     PositionLine,
     Subscription,
-    error_frame,
-    event_frame,
-    gap_frame,
-    snapshot_frame,
-    status_frame,
 )
-from tracking.feed import LiveEvent, LivePosition
+from api.messages import Message, pong_message
+from tests.unit.api.live import Notepad, at, event, position, told
 from tracking.interest import Interest
-from tracking.store.devices import Bbox
-from tracking.times import from_us
-
-
-def at(second: int) -> datetime:
-    return from_us(second * 1_000_000)
-
-
-def position(
-    device: str, second: int = 0, lon: float = 5.0, *, quality: str = "ok"
-) -> LivePosition:
-    raw = json.dumps({"device": device, "second": second}).encode()
-    return LivePosition(device, at(second), lon, 52.0, quality, raw)
-
-
-def event(
-    cursor: int = 1, type_: str = "trip.started", subject: str = "t1", lon: float | None = None
-) -> LiveEvent:
-    lat = None if lon is None else 52.0
-    return LiveEvent(cursor, type_, subject, lon, lat, b'{"cursor":%d}' % cursor)
-
-
-def told(frame: str | None) -> dict[str, int]:
-    """Device and second of each update in a frame."""
-    assert frame is not None
-    return {u["device"]: u["second"] for u in json.loads(frame)["updates"]}
-
-
-class TestInterest:
-    @pytest.mark.parametrize(
-        ("interest", "wanted"),
-        [
-            pytest.param(Interest(), True, id="everything"),
-            pytest.param(Interest(devices=frozenset({"t1"})), True, id="its device"),
-            pytest.param(Interest(devices=frozenset({"t2"})), False, id="another device"),
-            pytest.param(Interest(devices=frozenset()), False, id="no device"),
-            pytest.param(Interest(bbox=Bbox(4, 51, 6, 53)), True, id="around"),
-            pytest.param(Interest(bbox=Bbox(5, 52, 6, 53)), True, id="on the corner"),
-            pytest.param(Interest(bbox=Bbox(6, 51, 7, 53)), False, id="beside"),
-            pytest.param(Interest(bbox=Bbox(170, 51, 6, 53)), True, id="across the antimeridian"),
-            pytest.param(Interest(bbox=Bbox(170, 51, -170, 53)), False, id="on the far side"),
-            pytest.param(Interest(types=frozenset({"x"})), True, id="types are about events"),
-        ],
-    )
-    def test_positions_are_chosen_by_device_and_place(
-        self,
-        interest: Interest,
-        wanted: bool,  # noqa: FBT001 -- a table's column
-    ) -> None:
-        assert bool(interest.choose([position("t1")])) is wanted
-
-    @pytest.mark.parametrize(
-        ("interest", "wanted"),
-        [
-            pytest.param(Interest(), True, id="everything"),
-            pytest.param(Interest(types=frozenset({"trip.started"})), True, id="its type"),
-            pytest.param(Interest(types=frozenset({"trip.*"})), True, id="its family"),
-            pytest.param(Interest(types=frozenset({"trip"})), False, id="half a type"),
-            pytest.param(Interest(types=frozenset({"fence.*"})), False, id="another family"),
-            pytest.param(Interest(types=frozenset()), False, id="no type"),
-            pytest.param(Interest(devices=frozenset({"t2"})), False, id="another subject"),
-            pytest.param(Interest(bbox=Bbox(4, 51, 6, 53)), True, id="around"),
-            pytest.param(Interest(bbox=Bbox(6, 51, 7, 53)), False, id="elsewhere"),
-        ],
-    )
-    def test_events_are_chosen_by_type_subject_and_place(
-        self,
-        interest: Interest,
-        wanted: bool,  # noqa: FBT001 -- as above
-    ) -> None:
-        assert interest.wants_event(event(lon=5.0)) is wanted
-
-    def test_an_event_without_a_place_is_wanted_anywhere(self) -> None:
-        assert Interest(bbox=Bbox(6, 51, 7, 53)).wants_event(event())
 
 
 class TestPositionLine:
@@ -190,107 +111,140 @@ class TestEventLine:
 
 class TestSubscription:
     @staticmethod
-    def started(interest: Interest | None = None) -> Subscription:
-        subscription = Subscription("s", interest or Interest())
+    def started() -> tuple[Subscription, Notepad]:
+        """A subscription that its snapshot has been told, in the mailbox of a client that reads."""
+        link = Notepad()
+        mailbox = Mailbox(link, lambda: None)
+        subscription = mailbox.subscriptions["s"] = Subscription("s", Interest(), mailbox)
         subscription.start({})
-        return subscription
+        return subscription, link
 
     def test_a_slow_client_gets_the_newest_of_each_device(self) -> None:
-        subscription = self.started()
-        subscription.offer_positions(Batch([position("a", 1), position("b", 1)]))
-        subscription.offer_positions(Batch([position("a", 2)]))
-        subscription.offer_positions(Batch([position("a", 3), position("c", 3)]))
-        assert told(subscription.take_positions()) == {"a": 3, "b": 1, "c": 3}
-        assert subscription.take_positions() is None
+        subscription, link = self.started()
+        link.has_room = False
+        for tick in (
+            [position("a", 1), position("b", 1)],
+            [position("a", 2)],
+            [position("a", 3), position("c", 3)],
+        ):
+            subscription.offer_positions(Batch(tick))
+            assert subscription.mailbox.flush() == 0
+        link.has_room = True
+        assert subscription.mailbox.flush() == 1
+        assert told(link.messages()[0]) == {"a": 3, "b": 1, "c": 3}
+        assert subscription.mailbox.flush() == 0
 
     def test_clients_that_keep_up_share_one_rendered_message(self) -> None:
         batch = Batch([position("a", 1)])
-        first, second = self.started(), self.started()
-        first.offer_positions(batch)
-        second.offer_positions(batch)
-        assert first.take_positions() is second.take_positions()
+        (first, one), (second, two) = self.started(), self.started()
+        for subscription in (first, second):
+            subscription.offer_positions(batch)
+            subscription.mailbox.flush()
+        assert one.written[0] is two.written[0]
 
     def test_a_slow_client_does_not_disturb_those_who_share_with_it(self) -> None:
         batch = Batch([position("a", 1)])
-        slow, quick = self.started(), self.started()
+        (slow, one), (quick, two) = self.started(), self.started()
         for subscription in (slow, quick):
             subscription.offer_positions(batch)
         slow.offer_positions(Batch([position("a", 2)]))
-        assert told(quick.take_positions()) == {"a": 1}
-        assert told(slow.take_positions()) == {"a": 2}
-
-    def test_only_what_is_wanted_is_kept(self) -> None:
-        subscription = self.started(Interest(devices=frozenset({"a"})))
-        assert not subscription.offer_positions(Batch([position("b")]))
-        assert subscription.offer_positions(Batch([position("a", 1), position("b")]))
-        assert told(subscription.take_positions()) == {"a": 1}
+        for subscription in (slow, quick):
+            subscription.mailbox.flush()
+        assert told(two.messages()[0]) == {"a": 1}
+        assert told(one.messages()[0]) == {"a": 2}
 
     def test_nothing_flows_before_the_snapshot_and_nothing_older_after(self) -> None:
-        subscription = Subscription("s", Interest())
+        link = Notepad()
+        mailbox = Mailbox(link, lambda: None)
+        subscription = mailbox.subscriptions["s"] = Subscription("s", Interest(), mailbox)
         subscription.offer_positions(Batch([position("a", 1), position("b", 9), position("c", 3)]))
-        assert subscription.take_positions() is None
+        assert mailbox.flush() == 0
         subscription.start({"a": at(1), "b": at(5)})
-        assert told(subscription.take_positions()) == {"b": 9, "c": 3}
+        mailbox.flush()
+        assert told(link.messages()[0]) == {"b": 9, "c": 3}
 
     def test_a_snapshot_that_told_everything_leaves_nothing(self) -> None:
-        subscription = Subscription("s", Interest())
+        mailbox = Mailbox(Notepad(), lambda: None)
+        subscription = mailbox.subscriptions["s"] = Subscription("s", Interest(), mailbox)
         subscription.offer_positions(Batch([position("a", 1)]))
         subscription.offer_positions(Batch([position("a", 2)]))
         subscription.start({"a": at(2)})
-        assert subscription.take_positions() is None
+        assert mailbox.flush() == 0
 
     def test_events_are_live_only_behind_the_cursor_it_caught_up_to(self) -> None:
-        subscription = Subscription("s", Interest())
-        assert not subscription.wants_live(event(5))
+        subscription = Subscription("s", Interest(), Mailbox(Notepad(), lambda: None))
+        assert not subscription.is_live_for(event(5))
         subscription.live_after = 5
-        assert not subscription.wants_live(event(5))
-        assert subscription.wants_live(event(6))
+        assert not subscription.is_live_for(event(5))
+        assert subscription.is_live_for(event(6))
+
+
+class TestMailbox:
+    def test_what_waits_leaves_in_one_write_events_before_positions(self) -> None:
+        link = Notepad()
+        mailbox = Mailbox(link, lambda: None)
+        subscription = mailbox.subscriptions["s"] = Subscription("s", Interest(), mailbox)
+        subscription.start({})
+        subscription.offer_positions(Batch([position("a", 1)]))
+        for word in (b"one", b"two"):
+            mailbox.put(link.wire(Message("event", word)))
+        assert mailbox.flush() == 3
+        assert len(link.written) == 1
+        assert [m[:3] for m in link.messages()[:2]] == [b"one", b"two"]
+
+    def test_a_client_without_room_is_given_up_past_the_bound_and_only_once(self) -> None:
+        link, gone = Notepad(), list[bool]()
+        link.has_room = False
+        mailbox = Mailbox(link, lambda: gone.append(True))
+        for _ in range(MAX_EVENTS):
+            mailbox.put(b"x")
+        assert not gone
+        for _ in range(3):
+            mailbox.put(b"x")
+        assert gone == [True]
+
+    def test_a_burst_does_not_fill_the_mailbox_of_a_client_that_reads(self) -> None:
+        gone = list[bool]()
+        mailbox = Mailbox(Notepad(), lambda: gone.append(True))
+        for _ in range(10 * MAX_EVENTS):
+            mailbox.put(b"x")
+        assert not gone
+
+    def test_it_is_idle_when_no_event_waits(self) -> None:
+        link = Notepad()
+        mailbox = Mailbox(link, lambda: None)
+        assert mailbox.idle
+        link.has_room = False
+        mailbox.say(pong_message())
+        assert not mailbox.idle
 
 
 class TestOutbox:
     def test_events_leave_in_the_order_they_came(self) -> None:
         outbox = Outbox()
-        assert all(outbox.put(frame) for frame in "abc")
-        assert [outbox.take() for _ in range(4)] == ["a", "b", "c", None]
+        assert all(outbox.put(frame) for frame in (b"a", b"b", b"c"))
+        assert outbox.take() == [b"a", b"b", b"c"]
+        assert outbox.take() == []
+
+    def test_one_write_takes_no_more_than_a_send_buffer(self) -> None:
+        outbox = Outbox()
+        for _ in range(10):
+            outbox.put(b"x" * 30_000)
+        assert len(outbox.take()) == 3
+        assert len(outbox) == 7
 
     def test_too_many_events_are_too_much(self) -> None:
         outbox = Outbox()
-        assert all(outbox.put("x") for _ in range(MAX_EVENTS))
-        assert not outbox.put("x")
+        assert all(outbox.put(b"x") for _ in range(MAX_EVENTS))
+        assert not outbox.put(b"x")
 
     def test_too_many_bytes_are_too_much(self) -> None:
         outbox = Outbox()
-        assert outbox.put("x" * MAX_EVENT_BYTES)
-        assert not outbox.put("x")
+        assert outbox.put(b"x" * MAX_EVENT_BYTES)
+        assert not outbox.put(b"x")
 
     def test_what_was_fetched_no_longer_counts(self) -> None:
         outbox = Outbox()
         for _ in range(3 * MAX_EVENTS):
-            assert outbox.put("x" * 10_000)
+            assert outbox.put(b"x" * 10_000)
             outbox.take()
-
-
-class TestFrames:
-    def test_every_frame_is_json_with_the_name_the_client_chose(self) -> None:
-        subscription = Subscription('my "map"', Interest())
-        batch = Batch([position("a")])
-        frames = [
-            (batch.frame(subscription.head), "positions"),
-            (event_frame(subscription, event(3)), "event"),
-            (snapshot_frame(subscription, 7, [b"{}", b"{}"], more=True), "snapshot"),
-            (gap_frame(subscription, 7, "cursor_ahead"), "gap"),
-        ]
-        for frame, type_ in frames:
-            body = json.loads(frame)
-            assert body["type"] == type_
-            assert body["id"] == 'my "map"'
-
-    def test_frames_tell_what_they_are_about(self) -> None:
-        subscription = Subscription("s", Interest())
-        assert json.loads(event_frame(subscription, event(3)))["event"] == {"cursor": 3}
-        snapshot = json.loads(snapshot_frame(subscription, 7, [b"{}"], more=False))
-        assert (snapshot["cursor"], snapshot["more"], snapshot["positions"]) == (7, False, [{}])
-        assert json.loads(status_frame(live=True)) == {"type": "status", "live": True}
-        error = json.loads(error_frame("invalid", 'say "id"', name=None, field="id"))
-        assert error["message"] == 'say "id"'
-        assert error["field"] == "id"
