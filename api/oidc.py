@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -14,6 +14,8 @@ from tracking.oidc import External, Jwk, OidcRefused, UnknownKey, issuer_of, rea
 from tracking.settings import OidcProvider
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _TIMEOUT_S = 5.0
 _MAX_BYTES = 1_048_576
@@ -108,9 +110,9 @@ class _Provider:
 
     async def _work(self) -> None:
         try:
-            self._keys = await _fetch_keys(self.config.issuer)
+            self._keys = await fetch_keys(self.config.issuer)
             self._fetched_s = self._clock()
-        except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.DecodeError) as exc:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
             logger.warning(
                 "the keys of %s cannot be read: %s", self.config.issuer, str(exc) or repr(exc)
             )
@@ -123,7 +125,7 @@ class _Provider:
             await asyncio.gather(self._fetching, return_exceptions=True)
 
 
-async def _fetch_keys(issuer: str) -> list[Jwk]:
+async def fetch_keys(issuer: str) -> list[Jwk]:
     """The keys of a provider, found by OpenID Connect Discovery.
 
     Raises:
@@ -133,13 +135,12 @@ async def _fetch_keys(issuer: str) -> list[Jwk]:
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as session:
         url = issuer.rstrip("/") + "/.well-known/openid-configuration"
-        document = msgspec.json.decode(await _get(session, url), type=_Document)
+        document = _decoded(await _get(session, url), _Document)
         if document.issuer != issuer:
             raise ValueError(f"{url} is about {document.issuer!r}")
         if issuer.startswith("https:") and not document.jwks_uri.startswith("https:"):
             raise ValueError(f"{document.jwks_uri} is not https")
-        key_set = msgspec.json.decode(await _get(session, document.jwks_uri), type=_KeySet)
-        return list(key_set.keys)
+        return list(_decoded(await _get(session, document.jwks_uri), _KeySet).keys)
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
@@ -152,3 +153,10 @@ async def _get(session: aiohttp.ClientSession, url: str) -> bytes:
         if answer.status != 200:
             raise ValueError(f"{url} answers {answer.status}")
         return bytes(body)
+
+
+def _decoded(raw: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.DecodeError as exc:
+        raise ValueError(f"it is not what a provider answers: {exc}") from exc

@@ -19,6 +19,7 @@ from waymark.fence import fence_app
 from waymark.fence_preview import preview
 from waymark.keys import key_app
 from waymark.terminal import DEFAULT_DATA_DIR, AsJson, DataDir, fail, out, run, set_up
+from waymark.users import tenant_app, user_app
 
 if TYPE_CHECKING:
     from waymark.doctor import Finding, Row
@@ -50,6 +51,8 @@ app = typer.Typer(
 )
 app.add_typer(key_app, name="key")
 app.add_typer(broker_app, name="broker")
+app.add_typer(user_app, name="user")
+app.add_typer(tenant_app, name="tenant")
 fence_app.command("preview")(preview)
 app.add_typer(fence_app, name="fence")
 app.add_typer(deadletter_app, name="deadletter")

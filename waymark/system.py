@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import http.client
 import os
-import secrets
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from waymark.embedded import EmbeddedStack
 from waymark.embedded.broker import BrokerKind
 from waymark.embedded.server import free_port, is_free, require_free
 from waymark.lifeline import Lifeline
+from waymark.secret_key import made_secret_key
 from waymark.supervisor import Program, Supervisor
 
 _HEAL_EVERY_S = 0.1
@@ -74,6 +74,8 @@ class System:
             cleanup.enter_context(self.stack)
             migrate(self.stack.database_url)
             key = self._api_key()
+            given = settings.secret_key
+            secret = given.get_secret_value() if given else made_secret_key(self.data_dir)
             lifeline = Lifeline()
             cleanup.callback(lifeline.close)
             self.supervisor = Supervisor(
@@ -86,7 +88,7 @@ class System:
                     "WAYMARK_WORKERS": str(self._workers),
                     "WAYMARK_HTTP_HOST": host,
                     "WAYMARK_HTTP_PORT": str(port),
-                    "WAYMARK_SECRET_KEY": self._secret_key(),
+                    "WAYMARK_SECRET_KEY": secret,
                 },
                 log_dir=self.data_dir / "logs",
             )
@@ -158,17 +160,6 @@ class System:
         file.touch(mode=0o600)
         file.write_text(f"{key}\n")
         return key
-
-    def _secret_key(self) -> str:
-        """The key of the settings, or the folder's; made on the first run and kept for good."""
-        given = load_settings().secret_key
-        if given is not None:
-            return given.get_secret_value()
-        file = self.data_dir / "secret_key"
-        if not file.exists():
-            file.touch(mode=0o600)
-            file.write_text(f"{secrets.token_urlsafe(32)}\n")
-        return file.read_text().strip()
 
     def __enter__(self) -> Self:
         self.start()

@@ -35,11 +35,12 @@ def set_up(data_dir: Path | None = None) -> "Settings":
     overrides: dict[str, object] = {}
     if data_dir is not None:
         from waymark.embedded import running_stack
+        from waymark.secret_key import secret_key_of
 
         stack = running_stack(data_dir)
         if stack is not None:
-            found = stack._asdict().items()
-            overrides = {k: v for k, v in found if f"WAYMARK_{k.upper()}" not in os.environ}
+            found = stack._asdict() | {"secret_key": secret_key_of(data_dir)}
+            overrides = {k: v for k, v in found.items() if f"WAYMARK_{k.upper()}" not in os.environ}
     settings = load_settings(**overrides)
     set_up_logging(settings.log_level)
     return settings

@@ -1,5 +1,6 @@
 """The doctor on healthy servers, on sick ones and on none."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.identity_site import SECRET, people_of
+from tests.integration.oidc_provider import provider
 from tests.services import Mosquitto, Postgres, Valkey, free_port
 from tracking.settings import Settings, load_settings
 from waymark.doctor import Finding, examine
+from waymark.doctor.identity import check_identity
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,16 +53,45 @@ def test_healthy_servers_get_no_complaint_and_status_0(
         WAYMARK_DATABASE_URL=database_url,
         WAYMARK_REDIS_URL=valkey_url,
         WAYMARK_MQTT_URL=mosquitto.url,
+        WAYMARK_SECRET_KEY=SECRET,
     )
     document = json.loads(run.stdout)
     checks = {(c["server"], c["what"]): c["verdict"] for c in document["checks"]}
     # The test's own PostgreSQL trades safety for speed, and the doctor sees that.
     assert checks.pop(("database", "durable")) == "warn"
     assert set(checks.values()) == {"ok"}, document["checks"]
-    assert len(checks) == 9
+    assert len(checks) == 10
     assert document["ok"] is True
     assert len(document["settings"]) == len(Settings.model_fields)
     assert run.returncode == 0
+
+
+def test_without_a_secret_key_it_says_that_nobody_signs_in_by_password() -> None:
+    finding = found(settings_for())["api", "sign-in"]
+    assert finding.verdict == "warn"
+    assert "WAYMARK_SECRET_KEY" in finding.found
+
+
+async def test_another_secret_key_than_the_database_was_used_with_is_found_out(
+    database_url: str, valkey_url: str
+) -> None:
+    async with people_of(database_url, valkey_url) as people:
+        await people.join("ann@acme.example")
+        await people.sign_in("ann@acme.example")
+    for secret, verdict in ((SECRET, "ok"), (SECRET[::-1], "warn")):
+        settings = load_settings(database_url=database_url, secret_key=secret)
+        (finding,) = await asyncio.to_thread(lambda given: list(check_identity(given)), settings)
+        assert finding.verdict == verdict, finding
+
+
+def test_an_oidc_provider_is_asked_for_its_keys() -> None:
+    with provider() as remote:
+        told = {"issuer": remote.issuer, "audience": "x", "tenant": "y", "default_role": "viewer"}
+        _, there = check_identity(load_settings(oidc=[told]))
+        remote.stop()
+        _, gone = check_identity(load_settings(oidc=[told]))
+    assert (there.verdict, gone.verdict) == ("ok", "fail")
+    assert remote.issuer in gone.found
 
 
 def test_absent_servers_are_named_with_what_to_do_and_status_1() -> None:

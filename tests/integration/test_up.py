@@ -98,6 +98,8 @@ def test_up_prints_one_line_heals_what_is_killed_and_drains_on_sigterm(tmp_path:
             check=False,
         )
         assert json.loads(doctor.stdout)["ok"], doctor.stdout
+        # It finds the secret key of the folder, too.
+        assert "no WAYMARK_SECRET_KEY" not in doctor.stdout.decode()
         left = descendants(process.pid)
         process.terminate()
         assert process.wait(40 * TIMEOUT_FACTOR) == 0
@@ -108,6 +110,9 @@ def test_up_prints_one_line_heals_what_is_killed_and_drains_on_sigterm(tmp_path:
 
 def test_killing_up_leaves_no_process_and_the_next_one_has_the_same_key(tmp_path: Path) -> None:
     with running(tmp_path / "data") as (process, entrances):
+        secret = tmp_path / "data" / "secret_key"
+        assert secret.stat().st_mode & 0o777 == 0o600
+        made = secret.read_text()
         left = descendants(process.pid)
         assert len(left) >= 8  # two guards, three servers, three processes
         process.kill()
@@ -115,6 +120,7 @@ def test_killing_up_leaves_no_process_and_the_next_one_has_the_same_key(tmp_path
             wait_until(lambda p=pid: not alive(p), f"{line} ends", 40)  # type: ignore[misc]
     with running(tmp_path / "data") as (_, again):
         assert again["api_key"] == entrances["api_key"]
+        assert secret.read_text() == made
 
 
 def test_an_interrupt_while_starting_leaves_nothing(tmp_path: Path) -> None:

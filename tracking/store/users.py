@@ -52,9 +52,9 @@ class Changes(NamedTuple):
 
 
 async def list_users(
-    conn: Connection, tenant_id: int, wanted: UserFilter, *, after: str | None, limit: int
+    conn: Connection, tenant_id: int, wanted: UserFilter, *, after: str | None, limit: int | None
 ) -> list[User]:
-    """Users by e-mail, at most `limit`, those behind the address `after`."""
+    """Users by e-mail, at most `limit` if there is one, those behind the address `after`."""
     found = await conn.execute(
         f"SELECT {_COLUMNS} FROM user_account WHERE tenant_id = %(tenant_id)s "  # noqa: S608 -- ours
         "AND (%(after)s::text IS NULL OR email > %(after)s) "
@@ -77,15 +77,14 @@ async def get_user(conn: Connection, tenant_id: int, user_id: int) -> User | Non
     return None if row is None else User(*row)
 
 
-async def find_user(conn: Connection, tenant: str, email: str) -> tuple[int, User] | None:
-    """The user of this address, and the tenant's id."""
+async def find_user(conn: Connection, tenant_id: int, email: str) -> User | None:
+    """The user of this address."""
     found = await conn.execute(
-        f"SELECT tenant_id, {_COLUMNS} FROM user_account "  # noqa: S608
-        "WHERE tenant_id = (SELECT t.id FROM tenant t WHERE t.name = %s) AND email = %s",
-        (tenant, email),
+        f"SELECT {_COLUMNS} FROM user_account WHERE tenant_id = %s AND email = %s",  # noqa: S608
+        (tenant_id, email),
     )
     row = await found.fetchone()
-    return None if row is None else (row[0], User(*row[1:]))
+    return None if row is None else User(*row)
 
 
 async def create_user(
