@@ -23,6 +23,8 @@ from api.conventions import Conventions
 from api.edge import Edge
 from api.fanout import Fanout
 from api.fencebooks import FenceBooks
+from api.gate import Gate, rates_of
+from api.http import HttpProtocol
 from api.identity import credentials_of, identity_of
 from api.latest import Latest
 from api.metrics import Metrics
@@ -63,7 +65,7 @@ from api.services import Services
 from api.socket import FeedProtocol
 from tracking.broker_access import Foreign
 from tracking.errors import SettingsError
-from tracking.feed import Publisher
+from tracking.feed import Publisher, SharedRates
 from tracking.settings import Settings
 from tracking.store.pool import ReadPool
 
@@ -84,29 +86,38 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
     metrics = Metrics()
     pool = ReadPool(settings.database_url.get_secret_value())
     identity = identity_of(settings, pool)
+    credentials = credentials_of(identity, pool)
+    redis_url = settings.redis_url.get_secret_value()
+    rates = rates_of(settings)
     services = Services(
         settings=settings,
         pool=pool,
-        credentials=credentials_of(identity, pool),
+        credentials=credentials,
+        gate=Gate(rates, credentials.stood),
         identity=identity,
-        fanout=Fanout(settings.redis_url.get_secret_value(), pool, metrics),
+        fanout=Fanout(redis_url, pool, metrics),
         books=FenceBooks(pool),
         latest=Latest(pool),
-        publisher=Publisher(settings.redis_url.get_secret_value()),
+        publisher=Publisher(redis_url),
         metrics=metrics,
         door=BrokerDoor(
             partial(look_up, pool),
             Foreign.of(settings.formats, settings.foreign_tenant),
             settings.broker_tenant,
         ),
-        command_waits=CommandWaits(settings.redis_url.get_secret_value()),
+        command_waits=CommandWaits(redis_url),
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: DescribedApi) -> AsyncIterator[None]:
         await pool.open()
         try:
-            async with services.fanout, services.publisher, services.command_waits:
+            async with (
+                services.fanout,
+                services.publisher,
+                services.command_waits,
+                SharedRates(redis_url, rates),
+            ):
                 yield
         finally:
             await identity.close()
@@ -178,6 +189,8 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
                 "Idempotent-Replayed",
                 "Link",
                 "Location",
+                "RateLimit",
+                "RateLimit-Policy",
                 "Retry-After",
                 "X-Request-Id",
             ],
@@ -185,7 +198,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
         )
     app.add_middleware(Conventions)
     app.add_middleware(
-        Edge, metrics=metrics, content_security_policy=_content_security_policy(settings)
+        Edge, metrics=metrics, gate=services.gate, headers=_security_headers(settings)
     )
     return app
 
@@ -203,7 +216,10 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
     with sock:
         config = uvicorn.Config(
             create_app(settings),
+            http=HttpProtocol,
             ws=FeedProtocol,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies,
             lifespan="on",
             access_log=False,
             log_config=None,
@@ -287,6 +303,21 @@ def _listen(host: str, port: int) -> socket.socket:
             "set WAYMARK_HTTP_HOST or WAYMARK_HTTP_PORT, or 0 for any free port"
         ) from exc
     return sock
+
+
+def _security_headers(settings: Settings) -> dict[str, str]:
+    headers = {
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        "Content-Security-Policy": _content_security_policy(settings),
+    }
+    if settings.hsts_max_age_s:
+        headers["Strict-Transport-Security"] = f"max-age={settings.hsts_max_age_s}"
+    return headers
 
 
 def _content_security_policy(settings: Settings) -> str:

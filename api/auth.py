@@ -31,9 +31,11 @@ async def _authenticated(
 ) -> Principal:
     if credentials is None:
         raise unauthorized("send an API key or access token as `Authorization: Bearer ...`")
-    grant = await services_of(request).credentials.grant(credentials.credentials)
+    services = services_of(request)
+    grant = await services.credentials.grant(credentials.credentials)
     if grant is None:
         raise unauthorized(REFUSED)
+    services.gate.enter_as(grant.principal, request.scope)
     act(
         Mandate.of(
             grant.principal,

@@ -45,6 +45,11 @@ class Remembered(Generic[K, V]):
         self._known[key] = (now + _REMEMBERED_S, answer)
         return answer
 
+    def last(self, key: K) -> V | None:
+        """The last answer, however old."""
+        known = self._known.get(key)
+        return None if known is None else known[1]
+
 
 @dataclass(frozen=True, slots=True)
 class KeyProof:
@@ -112,6 +117,12 @@ class Credentials:
         if proof.ends_s <= self._wall():
             return None
         return await self._principals.get(proof, lambda: self._lookup(proof))
+
+    def stood(self, credential: str) -> bool:
+        """Whether it was good when it was last asked about, if that is remembered."""
+        digest = digest_of(credential)
+        proof = self._proofs.last(digest) or KeyProof(digest)
+        return self._principals.last(proof) is not None
 
     async def _proof(self, credential: str) -> Proof | None:
         digest = digest_of(credential)

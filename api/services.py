@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from api.credentials import Credentials
     from api.fanout import Fanout
     from api.fencebooks import FenceBooks
+    from api.gate import Gate
     from api.identity import Identity
     from api.latest import Latest
     from api.metrics import Metrics
@@ -26,6 +27,7 @@ class Services:
     settings: "Settings"
     pool: "ReadPool"
     credentials: "Credentials"
+    gate: "Gate"
     identity: "Identity"
     fanout: "Fanout"
     books: "FenceBooks"

@@ -4,9 +4,11 @@
 environment. README's table is generated from here (`waymark doctor --markdown`).
 """
 
+from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -56,6 +58,12 @@ def _split(value: object) -> object:
 # Written with commas in the environment.
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Numbers = Annotated[list[int], NoDecode, BeforeValidator(_split)]
+
+
+def _networks(words: list[str]) -> list[str]:
+    for word in words:
+        ip_network(word)
+    return words
 
 
 class Settings(BaseSettings):
@@ -140,6 +148,23 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65_535, description="Port of the api; 0 picks one")
     cors_origins: Words = Field(
         [], description="Origins allowed to call the api from a browser, comma-separated"
+    )
+    trusted_proxies: Annotated[Words, AfterValidator(_networks)] = Field(
+        [],
+        description="Addresses and networks whose `X-Forwarded-For` and `-Proto` are believed, "
+        "comma-separated",
+    )
+    hsts_max_age_s: int = Field(
+        0, ge=0, description="Behind TLS: browsers insist on it for so long, s; 0 is off"
+    )
+    rate_credential_per_min: int = Field(
+        6_000, ge=0, description="Requests per minute of one user or API key; 0 is off"
+    )
+    rate_address_per_min: int = Field(
+        12_000, ge=0, description="Requests per minute from one address; 0 is off"
+    )
+    rate_failed_per_min: int = Field(
+        30, ge=0, description="Wrong credentials per minute from one address; 0 is off"
     )
     map_style_url: str | None = Field(
         None, description="MapLibre style for streets; without it the map draws a plain canvas"

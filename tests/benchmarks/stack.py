@@ -46,6 +46,9 @@ class Stack:
             "WAYMARK_REDIS_URL": self.redis_url,
             "WAYMARK_MQTT_URL": self.mqtt_url,
             "WAYMARK_LOG_LEVEL": "WARNING",
+            # One client asks for a whole fleet of them.
+            "WAYMARK_RATE_CREDENTIAL_PER_MIN": "0",
+            "WAYMARK_RATE_ADDRESS_PER_MIN": "0",
         }
 
 

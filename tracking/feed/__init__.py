@@ -35,6 +35,7 @@ from tracking.feed.codec import (
 )
 from tracking.feed.link import ping
 from tracking.feed.publisher import Publisher
+from tracking.feed.rates import SharedRates
 from tracking.feed.subscriber import Delivery, Lost, Subscribed, Subscriber
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Lost",
     "PositionUpdate",
     "Publisher",
+    "SharedRates",
     "Subscribed",
     "Subscriber",
     "alerts_channel",
