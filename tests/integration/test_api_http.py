@@ -189,7 +189,7 @@ class TestBadInput:
     async def test_a_wrong_method_is_a_problem_that_tells_the_right_one(
         self, shared_site: Site, method: str
     ) -> None:
-        response = await shared_site.client.request(method, "/v1/devices")
+        response = await shared_site.client.request(method, "/v1/ledger")
         assert_problem(response, 405)
         assert response.headers["allow"] == "GET"
 
