@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ingest.decode import Decoder
 from ingest.fleet import REFUSALS, Fleet
 from ingest.mqtt import Message
-from ingest.readings import Measurements, Positions, Readings, Status, TagReads
+from ingest.readings import Ack, Measurements, Positions, Readings, Status, TagReads
 from ingest.sift import Limits, Sifted, sift
 from tracking.quality import Reject
 from tracking.store.rejects import DeadLetter
@@ -37,6 +37,7 @@ class Batch:
     tags: TagReads
     tags_local: Ints
     statuses: list[tuple[int, Status]]  # (local, status)
+    acks: list[tuple[int, Ack]]  # (local, ack)
     letters: list[DeadLetter]
     reasons: Counter[tuple[int, str, str]] = field(default_factory=Counter)
 
@@ -56,16 +57,16 @@ class Batch:
             positions = _keep(positions, fleet.slots(positions.key_id) >= 0)
             measurements = _keep(measurements, fleet.slots(measurements.key_id) >= 0)
             tags = _keep(tags, fleet.slots(tags.key_id) >= 0)
-        status_slots = fleet.slots(np.array([s.key_id for s in readings.statuses], np.int64))
-        known = status_slots >= 0
-        statuses = [readings.statuses[row] for row in np.flatnonzero(known).tolist()]
+        statuses, status_slots = _known(readings.statuses, fleet)
+        acks, ack_slots = _known(readings.acks, fleet)
         parts: list[Positions | Measurements | TagReads] = [positions, measurements, tags]
-        slot = np.concatenate([*(fleet.slots(part.key_id) for part in parts), status_slots[known]])
-        heard = np.concatenate(
-            [*(part.received_us for part in parts), [s.received_us for s in statuses]]
-        ).astype(np.int64)
+        slot = np.concatenate(
+            [*(fleet.slots(part.key_id) for part in parts), status_slots, ack_slots]
+        )
+        said = [*(s.received_us for s in statuses), *(ack.received_us for ack in acks)]
+        heard = np.concatenate([*(part.received_us for part in parts), said]).astype(np.int64)
         slots, local = np.unique(slot, return_inverse=True)
-        ends = np.cumsum([len(part) for part in parts])
+        ends = np.cumsum([*(len(part) for part in parts), len(statuses)])
         heard_us = np.zeros(len(slots), np.int64)
         np.maximum.at(heard_us, local, heard)
         sifted = sift(positions, local[: ends[0]], limits)
@@ -79,7 +80,8 @@ class Batch:
             measurements_local=local[ends[0] : ends[1]],
             tags=tags,
             tags_local=local[ends[1] : ends[2]],
-            statuses=list(zip(local[ends[2] :].tolist(), statuses, strict=True)),
+            statuses=list(zip(local[ends[2] : ends[3]].tolist(), statuses, strict=True)),
+            acks=list(zip(local[ends[3] :].tolist(), acks, strict=True)),
             letters=[],
         )
         batch._add_letters(messages, readings, refused, fleet)
@@ -127,6 +129,7 @@ def _refuse(
             readings.measurements.key_id,
             readings.tags.key_id,
             np.array([s.key_id for s in readings.statuses], np.int32),
+            np.array([ack.key_id for ack in readings.acks], np.int32),
         ]
     )
     if not len(key_ids) or (fleet.slots(key_ids) >= 0).all():
@@ -138,6 +141,16 @@ def _refuse(
         if reason is not None:
             refused.append((index, *decoder.devices[key_id], reason))
     return refused
+
+
+_Said = TypeVar("_Said", Status, Ack)
+
+
+def _known(said: Sequence[_Said], fleet: Fleet) -> tuple[list[_Said], Ints]:
+    """What devices that may publish said, and their slots."""
+    slots = fleet.slots(np.array([one.key_id for one in said], np.int64))
+    known = np.flatnonzero(slots >= 0)
+    return [said[row] for row in known.tolist()], slots[known]
 
 
 _Part = TypeVar("_Part", Positions, Measurements, TagReads)

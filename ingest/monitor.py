@@ -16,6 +16,7 @@ from ingest.shipments import Shipments
 from tracking.errors import StoreError
 from tracking.feed import EventRecord, Publisher
 from tracking.settings import Settings
+from tracking.store.commands import elapse_commands
 from tracking.store.connection import Connection, translated
 from tracking.store.connectivity import find_silent
 from tracking.store.erasures import erase_some
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 2.0
 _SILENT_AT_ONCE = 500
+# How late a command times out or expires.
+_COMMANDS_EVERY_S = 0.5
+_COMMANDS_AT_ONCE = 500
 _UPKEEP_EVERY_S = 600.0
 _FORGET_EVERY_S = 10.0
 # Partitions wait for their day; a worker that runs over midnight never meets a missing one.
@@ -52,18 +56,24 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stopping.set)
     monitor = Monitor(settings)
     async with monitor.publisher, asyncio.TaskGroup() as tasks:
-        watching = tasks.create_task(monitor.watch(), name="monitor.watch")
-        keeping = tasks.create_task(monitor.keep_up(), name="monitor.keep-up")
-        alerting = tasks.create_task(monitor.alert(), name="monitor.alert")
-        forgetting = tasks.create_task(monitor.forget(), name="monitor.forget")
-        shipping = tasks.create_task(monitor.ship(), name="monitor.ship")
+        loops = (
+            monitor.watch,
+            monitor.keep_up,
+            monitor.alert,
+            monitor.forget,
+            monitor.ship,
+            monitor.time_commands,
+        )
+        running = [
+            tasks.create_task(loop(), name=f"monitor.{loop.__name__}") for loop in loops
+        ]
         await stopping.wait()
-        for task in (watching, keeping, alerting, forgetting, shipping):
+        for task in running:
             task.cancel()
 
 
 class Monitor:
-    """Five loops, each ended by cancelling it."""
+    """Six loops, each ended by cancelling it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -78,6 +88,15 @@ class Monitor:
                 await self.publisher.publish(event_announcements(events))
                 if len(events) < _SILENT_AT_ONCE:
                     await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def time_commands(self) -> None:
+        """End commands that were not sent or not answered in time, for ever."""
+        async with Store(self._database_url, "waymark-commands") as store:
+            while True:
+                events = await store.insist(self._overdue)
+                await self.publisher.publish(event_announcements(events))
+                if len(events) < _COMMANDS_AT_ONCE:
+                    await asyncio.sleep(_COMMANDS_EVERY_S)
 
     async def alert(self) -> None:
         """Raise alerts for what is recorded, for ever."""
@@ -105,6 +124,10 @@ class Monitor:
                 removed = await store.insist(apply_retention)
                 logger.log(logging.INFO if removed else logging.DEBUG, "retention: %d", removed)
                 await asyncio.sleep(_FORGET_EVERY_S)
+
+    async def _overdue(self, conn: Connection) -> list[EventRecord]:
+        async with conn.transaction():
+            return await write_events(conn, await elapse_commands(conn, _COMMANDS_AT_ONCE))
 
     async def _silent(self, conn: Connection) -> list[EventRecord]:
         async with conn.transaction():

@@ -15,6 +15,7 @@ import numpy as np
 from h3.api import numpy_int as h3
 from numpy.typing import NDArray
 
+from ingest.acks import settle_acks
 from ingest.batch import Batch
 from ingest.decode import Decoder
 from ingest.fences import Fences
@@ -189,10 +190,13 @@ class Pipeline:
         await self._write_positions(conn, work, rows)
         repairs = await self._queue_repairs(conn, work, facts)
         await save_checkpoints(conn, checkpoints)
-        await bury(conn, work.batch.letters)
-        await count_reasons(conn, work.batch.reasons + self._flaws(work))
+        answered, lost = await settle_acks(conn, work.batch, self._fleet)
+        await bury(conn, work.batch.letters + lost.letters)
+        await count_reasons(conn, work.batch.reasons + lost.reasons + self._flaws(work))
         connectivity = await set_online(conn, self._reports(work.batch))
-        events = await write_events(conn, self._occurrences(work.batch, facts) + connectivity)
+        events = await write_events(
+            conn, self._occurrences(work.batch, facts) + connectivity + answered
+        )
         return Committed(
             positions=latest,
             devices=[self._fleet.keys[slot] for slot in work.batch.slots[moved].tolist()],
@@ -200,7 +204,7 @@ class Pipeline:
             received=int(work.counts.received.sum()),
             stored=int(work.counts.stored.sum()),
             duplicate=int(work.counts.duplicate.sum()),
-            rejected=sum(work.batch.reasons.values()),
+            rejected=sum(work.batch.reasons.values()) + lost.reasons.total(),
             repairs=repairs,
         )
 

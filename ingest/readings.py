@@ -5,12 +5,17 @@ into `Decoder.devices`. Rows keep the order of the messages they came from.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracking.commands import Word
 from tracking.quality import Reject
+
+if TYPE_CHECKING:
+    from ingest.mqtt import Message
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -95,6 +100,24 @@ class Status(NamedTuple):
     retained: bool
 
 
+class Ack(NamedTuple):
+    """What a device said of a command; `result` is JSON text, safe for jsonb.
+
+    `message` is kept for the dead letter, should there be no such command.
+    """
+
+    key_id: int
+    command: UUID
+    word: Word
+    result: bytes | None
+    message: "Message"
+
+    @property
+    def received_us(self) -> int:
+        """When it arrived."""
+        return self.message.received_us
+
+
 class Rejection(NamedTuple):
     """Why a message, or one element of it, holds no reading.
 
@@ -117,4 +140,5 @@ class Readings:
     measurements: Measurements
     tags: TagReads
     statuses: list[Status] = field(default_factory=list)
+    acks: list[Ack] = field(default_factory=list)
     rejects: list[Rejection] = field(default_factory=list)

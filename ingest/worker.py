@@ -1,8 +1,8 @@
 """The ingest process: one MQTT session, one pipeline, one repairer.
 
 Tasks, all owned by `Worker.run`: `session` (ends on stop, after its drain), `store` (takes
-batches, stores, publishes, acknowledges; ends when cancelled), `repair`, `fences` (follows edits)
-and `notices` (hears of them early), which end likewise. A failure
+batches, stores, publishes, acknowledges; ends when cancelled), `repair`, `fences` (follows edits),
+`commands` (sends them) and `notices` (hears of both early), which end likewise. A failure
 of the database only ever delays them; any other exception ends the process, which the supervisor
 restarts: nothing unacknowledged is lost by that.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ingest.announce import announcements, event_announcements
+from ingest.commander import Commander
 from ingest.decode import Decoder
 from ingest.fences import Fences
 from ingest.fleet import Fleet
@@ -25,7 +26,7 @@ from ingest.repair import FencesBehind, repair_device
 from ingest.sift import Limits
 from ingest.split import Split
 from tracking.errors import SettingsError, StoreRefused
-from tracking.feed import NOTICES, Delivery, Publisher, Subscriber
+from tracking.feed import COMMANDS, NOTICES, Delivery, Publisher, Subscriber
 from tracking.fold import Rules
 from tracking.quality import Reject
 from tracking.settings import Settings
@@ -75,7 +76,7 @@ class Worker:
         self._publisher = Publisher(settings.redis_url.get_secret_value())
         self._policy = policy(settings)
         self._fences = Fences()
-        self._notices = Subscriber(settings.redis_url.get_secret_value(), [NOTICES])
+        self._notices = Subscriber(settings.redis_url.get_secret_value(), [NOTICES, COMMANDS])
         self._pipeline = Pipeline(
             Decoder(
                 formats=settings.formats,
@@ -88,6 +89,9 @@ class Worker:
         )
         self.metrics = Metrics(self.session, self._inbox, self._publisher, settings.metrics_port)
         self._name = f"waymark-ingest-{index}"
+        self._commander = Commander(
+            self._database_url, f"{self._name}-commands", self.session, self._publisher
+        )
         self._work_to_repair = asyncio.Event()
         self._fences_edited = asyncio.Event()
 
@@ -104,6 +108,7 @@ class Worker:
                 tasks.create_task(self._repair_for_ever(), name="ingest.repair"),
                 tasks.create_task(self._follow_fences(), name="ingest.fences"),
                 tasks.create_task(self._hear_notices(), name="ingest.notices"),
+                tasks.create_task(self._commander.run(), name="ingest.commands"),
                 tasks.create_task(self._announce(ready), name="ingest.announce"),
             ]
             await tasks.create_task(self.session.run(), name="ingest.session")
@@ -156,6 +161,8 @@ class Worker:
         self.metrics.count(committed, messages)
         if committed.repairs:
             self._work_to_repair.set()
+        if any(event.type == "device.online" for event in committed.events):
+            self._commander.wake()
 
     async def _bury(self, store: Store, message: Message, fault: Exception) -> None:
         expected = isinstance(fault, StoreRefused)
@@ -207,7 +214,9 @@ class Worker:
 
     async def _hear_notices(self) -> None:
         async for heard in self._notices:
-            if isinstance(heard, Delivery):
+            if isinstance(heard, Delivery) and heard.channel == COMMANDS:
+                self._commander.wake()
+            elif isinstance(heard, Delivery):
                 self._fences_edited.set()
 
     async def _repair(self, store: Store, device_id: int) -> None:

@@ -45,6 +45,7 @@ class Reject(StrEnum):
     UNKNOWN_TENANT = "unknown_tenant"
     UNKNOWN_DEVICE = "unknown_device"
     UNKNOWN_CHANNEL = "unknown_channel"
+    UNKNOWN_COMMAND = "unknown_command"
     UNKNOWN_FORMAT = "unknown_format"
     MISSING_FIELD = "missing_field"
     BAD_FIELD = "bad_field"

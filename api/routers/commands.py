@@ -12,12 +12,12 @@ from api.cursors import number_cursor, read_number_cursor
 from api.device_schemas import CommandInput, CommandsQuery, WaitQuery
 from api.fence_schemas import decoded
 from api.openapi import documented
-from api.problems import not_found
+from api.problems import Problem, not_found
 from api.routers.devices import DeviceName
 from api.schemas import NoQuery
 from api.services import Services, services_of
 from tracking.access import Principal
-from tracking.commands import Command
+from tracking.commands import MAX_PAYLOAD_BYTES, Command
 from tracking.feed import EventRecord, commands_notice, encode_event, events_channel
 from tracking.fence_input import stored_json
 from tracking.store.commands import (
@@ -78,7 +78,7 @@ async def queue(
     new = NewCommand(
         id=uuid4(),
         name=given.name,
-        payload=b"null" if given.payload is None else stored_json(given.payload, "payload"),
+        payload=_payload(given),
         author=caller.name,
         timeout_s=given.timeout_s,
         ttl_s=given.ttl_s,
@@ -133,6 +133,21 @@ async def cancel(
         raise not_found(f"command {id} of device {name!r}")
     await _publish(services, caller, events)
     return Response(status_code=204)
+
+
+def _payload(given: CommandInput) -> bytes:
+    """The payload as it is kept.
+
+    Raises:
+        Problem: 422, it is too long for a device.
+        InputError: it holds what the database cannot keep.
+    """
+    if given.payload is None:
+        return b"null"
+    payload = stored_json(given.payload, "payload")
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise Problem(422, f"payload: at most {MAX_PAYLOAD_BYTES:,} bytes of JSON", field="payload")
+    return payload
 
 
 async def _publish(

@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Meta
 
 from ingest.readings import (
+    Ack,
     Measurements,
     Positions,
     Readings,
@@ -74,6 +75,7 @@ class Gather:
         self.values: list[Value] = []
         self.reads: list[Read] = []
         self.statuses: list[Status] = []
+        self.acks: list[Ack] = []
         self.rejects: list[Rejection] = []
 
     def readings(self) -> Readings:
@@ -83,6 +85,7 @@ class Gather:
             measurements=self._measurements(),
             tags=self._tags(),
             statuses=self.statuses,
+            acks=self.acks,
             rejects=self.rejects,
         )
 

@@ -1,4 +1,4 @@
-"""The native channels `pos`, `sensor`, `tag` and `status`: the hot path of ingest.
+"""The native channels `pos`, `sensor`, `tag`, `status` and `ack`: the hot path of ingest.
 
 A payload is decoded straight into a Struct that checks types and ranges in C. Only when that
 fails is it taken apart element by element, to keep the good ones and name each fault; an element
@@ -8,7 +8,8 @@ goes through the same code whether it came alone or in an array.
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
@@ -25,8 +26,10 @@ from ingest.decoders.payload import (
     too_deep,
 )
 from ingest.decoders.times import EARLIEST_US, LATEST_US, time_us
-from ingest.readings import Rejection, Status
+from ingest.readings import Ack, Rejection, Status
 from ingest.topics import Reader, Route
+from tracking.broker_access import DOWNLINK
+from tracking.commands import Word
 from tracking.quality import Reject
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ MAX_VALUES = 1_000
 _EPC_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}){1,248}")
 _EPC_URI = re.compile(r"urn:epc:[!-~]{1,504}")
 _INT32_MAX = 2**31 - 1
+_WORDS: dict[str, Word] = {word: word for word in get_args(Word)}
 _STATUS_WORDS = {b"online": True, b"true": True, b"offline": False, b"false": False}
 # How msgspec refuses a payload: not JSON or not of the type, not UTF-8, nested too deep.
 REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -70,6 +74,14 @@ class TagReading(msgspec.Struct, gc=False):
     antenna: Annotated[int, Meta(ge=0, le=_INT32_MAX)] | None = None
     rssi_dbm: Annotated[float, Meta(ge=-200, le=100)] | None = None
     count: Annotated[int, Meta(ge=1, le=_INT32_MAX)] | None = None
+
+
+class AckReading(msgspec.Struct, gc=False):
+    """An element of the `ack` channel."""
+
+    id: str
+    status: str
+    result: msgspec.Raw = msgspec.Raw()
 
 
 class StatusReading(msgspec.Struct, gc=False):
@@ -268,6 +280,27 @@ def keep_status(
     return ()
 
 
+def keep_ack(
+    gather: Gather, route: Route, message: "Message", reading: AckReading
+) -> Sequence[PayloadError]:
+    """Add a word on a command.
+
+    Raises:
+        PayloadError: when it names no command, or says nothing we know.
+    """
+    try:
+        command = UUID(reading.id)
+    except ValueError as exc:
+        raise PayloadError(Reject.BAD_FIELD, f"id {shown(reading.id)} is no command's") from exc
+    if reading.status not in _WORDS:
+        raise PayloadError(
+            Reject.BAD_FIELD, f"status {shown(reading.status)} is none of {', '.join(_WORDS)}"
+        )
+    result = attrs_text(reading.result, "result") if reading.result else None
+    gather.acks.append(Ack(route.intern(), command, _WORDS[reading.status], result, message))
+    return ()
+
+
 class StatusChannel(Channel):
     """The `status` channel, which also takes the words online, offline, true and false."""
 
@@ -283,11 +316,12 @@ class StatusChannel(Channel):
         return self._read_json(payload) if online is None else StatusReading(online)
 
 
-# Downlink and its answer share the tree; they are not telemetry.
-IGNORED_CHANNELS = frozenset({"cmd", "ack"})
+# What we publish ourselves shares the tree.
+IGNORED_CHANNELS = frozenset({DOWNLINK})
 CHANNELS: dict[str, Reader] = {
     "pos": Channel(Fix, keep_fix),
     "sensor": Channel(SensorReading, keep_values, LooseSensorReading),
     "tag": Channel(TagReading, keep_read),
     "status": StatusChannel(),
+    "ack": Channel(AckReading, keep_ack),
 }

@@ -110,8 +110,8 @@ def not_json(payload: bytes, exc: Exception) -> PayloadError:
     return PayloadError(Reject.NOT_JSON, f"not JSON: {hint}")
 
 
-def attrs_text(raw: msgspec.Raw) -> bytes | None:
-    """Return an `attrs` member as JSON text that jsonb will take; None for null.
+def attrs_text(raw: msgspec.Raw, member: str = "attrs") -> bytes | None:
+    """Return an `attrs` member, or another such, as JSON text that jsonb will take; None for null.
 
     Raises:
         PayloadError: BAD_FIELD or TOO_DEEP. One such row would fail the whole batch's COPY.
@@ -120,18 +120,18 @@ def attrs_text(raw: msgspec.Raw) -> bytes | None:
     if text == b"null":
         return None
     if not text.startswith(b"{"):
-        raise PayloadError(Reject.BAD_FIELD, f"attrs {shown(text)} is not an object")
+        raise PayloadError(Reject.BAD_FIELD, f"{member} {shown(text)} is not an object")
     if len(text) > MAX_ATTRS_BYTES:
         raise PayloadError(
-            Reject.BAD_FIELD, f"attrs is {len(text)} bytes, more than {MAX_ATTRS_BYTES}"
+            Reject.BAD_FIELD, f"{member} is {len(text)} bytes, more than {MAX_ATTRS_BYTES}"
         )
     if 92 in text:  # a backslash; looking for an int is ten times as fast as for bytes
         # Reading it all finds the lone surrogates that skipping over a value does not.
         read_any(text)
         if _NUL.search(text):
-            raise PayloadError(Reject.BAD_FIELD, "attrs holds the character NUL")
+            raise PayloadError(Reject.BAD_FIELD, f"{member} holds the character NUL")
     if _HUGE_EXPONENT.search(text) and _HUGE_EXPONENT.search(_STRING.sub(b"", text)):
-        raise PayloadError(Reject.BAD_FIELD, "attrs holds a number out of range")
+        raise PayloadError(Reject.BAD_FIELD, f"{member} holds a number out of range")
     if _is_too_deep(text):
-        raise PayloadError(Reject.TOO_DEEP, f"attrs is nested deeper than {MAX_DEPTH} levels")
+        raise PayloadError(Reject.TOO_DEEP, f"{member} is nested deeper than {MAX_DEPTH} levels")
     return text

@@ -243,21 +243,21 @@ async def downlinks_unsent(conn: Connection, ids: Sequence[UUID]) -> None:
 
 async def settle_answers(
     conn: Connection, answers: Sequence[Answer]
-) -> tuple[list[Occurrence], list[Answer]]:
-    """Take what devices said of their commands: the events, and the answers to no command.
+) -> tuple[list[Occurrence], list[int]]:
+    """Take what devices said of their commands: the events, and which answers are to no command.
 
     Part of the transaction that holds the devices' rows.
     """
     occurrences: list[Occurrence] = []
     unknown = []
-    for answer in answers:
+    for at, answer in enumerate(answers):
         cursor = await conn.execute(
             "SELECT name, state FROM command WHERE id = %s AND device_id = %s FOR UPDATE",
             (answer.command, answer.device.device_id),
         )
         row = await cursor.fetchone()
         if row is None:
-            unknown.append(answer)
+            unknown.append(at)
             continue
         name, before = row
         state = after_answer(before, answer.word)

@@ -173,7 +173,6 @@ def test_a_payload_of_exactly_the_limit_is_read() -> None:
     "ignored",
     [
         pytest.param(message("wm/acme/truck/cmd", b"\xff\xff"), id="command"),
-        pytest.param(message("wm/acme/truck/ack", b"{}"), id="answer to a command"),
         pytest.param(message("wm/acme/truck/cmd", b""), id="empty command"),
         pytest.param(message("wm/acme/truck/pos", b"", retained=True), id="retained deleted"),
         pytest.param(message("any/thing", b"", retained=True), id="foreign retained deleted"),

@@ -1,8 +1,9 @@
-"""The four native channels: members, units, ranges, times, arrays."""
+"""The native channels: members, units, ranges, times, arrays."""
 
 import json
 import math
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -402,6 +403,48 @@ def test_a_status_is_an_object_or_a_word(payload: bytes, *, online: bool, retain
 )
 def test_a_status_that_says_nothing_is_refused(payload: bytes, reason: Reject) -> None:
     assert [found for found, _ in rejects(decode("status", payload))] == [reason]
+
+
+ID = "0c1de0b4-3f7a-4a53-9d8e-6f1f5a0b7c22"
+
+
+@pytest.mark.parametrize(
+    ("members", "result"),
+    [
+        ({}, None),
+        ({"result": None}, None),
+        ({"result": {"interval_s": 10}, "more": 1}, b'{"interval_s": 10}'),
+    ],
+)
+def test_an_ack_names_a_command_and_says_a_word(
+    members: dict[str, Any], result: bytes | None
+) -> None:
+    for word in ("delivered", "succeeded", "failed"):
+        readings = decode("ack", {"id": ID.upper(), "status": word, **members})
+        assert readings.rejects == []
+        (ack,) = readings.acks
+        assert (ack.key_id, ack.command, ack.word, ack.received_us) == (0, UUID(ID), word, NOW_US)
+        assert ack.result == result
+    several = decode("ack", [{"id": ID, "status": "delivered"}, {"id": ID, "status": "failed"}])
+    assert [ack.word for ack in several.acks] == ["delivered", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"id": "17"}, Reject.BAD_FIELD),
+        ({"id": 17}, Reject.BAD_FIELD),
+        ({"id": None}, Reject.MISSING_FIELD),
+        ({"status": "ok"}, Reject.BAD_FIELD),
+        ({"status": None}, Reject.MISSING_FIELD),
+        ({"result": [1]}, Reject.BAD_FIELD),
+        ({"result": {"a": "\0"}}, Reject.BAD_FIELD),
+        ({"result": {"a": "x" * 9_000}}, Reject.BAD_FIELD),
+    ],
+)
+def test_an_ack_that_says_nothing_is_refused(members: dict[str, Any], reason: Reject) -> None:
+    readings = decode("ack", {"id": ID, "status": "succeeded", **members})
+    assert ([found for found, _ in rejects(readings)], readings.acks) == ([reason], [])
 
 
 def test_rows_keep_the_order_of_their_messages_and_rejects_point_at_theirs() -> None:
