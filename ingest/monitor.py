@@ -64,9 +64,7 @@ async def run(settings: Settings) -> None:
             monitor.ship,
             monitor.time_commands,
         )
-        running = [
-            tasks.create_task(loop(), name=f"monitor.{loop.__name__}") for loop in loops
-        ]
+        running = [tasks.create_task(loop(), name=f"monitor.{loop.__name__}") for loop in loops]
         await stopping.wait()
         for task in running:
             task.cancel()
