@@ -51,7 +51,7 @@ class Channels:
         logger.addHandler(self._complaints)
         logger.propagate = False
         # Mail and the like have ports of their own.
-        _forbid(egress._replace(ports=frozenset()))
+        self._refusals = _forbid(egress._replace(ports=frozenset()))
 
     async def send(self, webhook: Webhook, secrets: Secrets, letter: Letter) -> Outcome:
         """Send a letter once, in words. Never raises for what the other side does."""
@@ -73,13 +73,15 @@ class Channels:
             return fault
         title = rendered(webhook.title or TITLE, letter.record, webhook.time_zone)
         text = rendered(webhook.text or TEXT, letter.record, webhook.time_zone)
+        thread = threading.get_ident()
         self._complaints.take()
+        self._refusals.pop(thread, None)
         target = self._apprise.Apprise.instantiate(url, asset=self._asset)
         if target is None:
             return "Apprise does not understand this URL"
         if target.notify(body=text, title=title):
             return None
-        return self._complaints.take() or "it was refused"
+        return self._refusals.get(thread) or self._complaints.take() or "it was refused"
 
 
 class _Complaints(logging.Handler):
@@ -96,24 +98,34 @@ class _Complaints(logging.Handler):
         return self._last.pop(threading.get_ident(), None)
 
 
-def _forbid(egress: Egress) -> None:
-    """Have every thread but the main one, which is ours alone, reach only what `egress` permits."""
+def _forbid(egress: Egress) -> dict[int, str]:
+    """Have every thread but the main one, which is ours alone, reach only what `egress` permits.
+
+    Returns what will be each thread's last refusal.
+    """
+    refusals: dict[int, str] = {}
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event not in _CONNECTS and event not in _STARTS:
             return
         if threading.current_thread() is threading.main_thread():
             return
-        if event in _STARTS:
-            raise PermissionError("channels start no programs")
-        address = args[1]
-        # Connected before, under the eyes of this hook.
-        if address is None:
-            return
-        if not isinstance(address, tuple):
-            raise PermissionError("channels have no business on this machine")
-        refusal = egress.refusal(str(address[0]), int(address[1]))
+        refusal = _refusal(egress, event, args)
         if refusal is not None:
+            refusals[threading.get_ident()] = refusal
             raise PermissionError(refusal)
 
     sys.addaudithook(hook)
+    return refusals
+
+
+def _refusal(egress: Egress, event: str, args: tuple[Any, ...]) -> str | None:
+    if event in _STARTS:
+        return "channels start no programs"
+    address = args[1]
+    # None: connected before, under the eyes of the hook.
+    if address is None:
+        return None
+    if not isinstance(address, tuple):
+        return "channels have no business on this machine"
+    return egress.refusal(str(address[0]), int(address[1]))

@@ -47,9 +47,9 @@ logger = logging.getLogger(__name__)
 
 # Targets worked at once; the memory of each is its window, a few hundred KiB at most.
 _TARGETS = 500
-_RENEW_EVERY_S = 2.0
+_RENEW_EVERY_S = 1.5
 # Within this of losing its leases a process that could not renew them starts nothing.
-_MARGIN_S = 3.0
+_MARGIN_S = 2.0
 _LOOK_EVERY_S = 1.0
 _LOOK_EVERY_DEAF_S = 0.25
 # Outcomes come by the hundred; waiting this long after the first writes them together.

@@ -1,6 +1,7 @@
 """Requests to webhooks: signed, bounded in time and size, and only to where they may go."""
 
 import asyncio
+import errno
 import re
 import socket
 import time
@@ -134,7 +135,7 @@ def _guarded(
         family, kind, proto, _, address = info
         refusal = egress.refusal(str(address[0]), int(address[1]))
         if refusal is not None:
-            raise PermissionError(refusal)
+            raise PermissionError(errno.EACCES, refusal)
         return socket.socket(family, kind, proto)
 
     return make
@@ -169,6 +170,8 @@ def _told(exc: Exception) -> str:
         return f"no answer within {TIMEOUT_S:.0f} s"
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
         return printable(f"cannot resolve {exc.host}")
+    if isinstance(exc, aiohttp.ClientConnectorError) and exc.os_error.strerror:
+        return printable(exc.os_error.strerror)
     return printable(str(exc) or type(exc).__name__)
 
 

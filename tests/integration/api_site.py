@@ -239,6 +239,10 @@ class Rows:
             data=dict(data or {}),
         )
 
+    def execute(self, statement: str) -> None:
+        """Any other change."""
+        self._conn.execute(statement.encode())
+
     def dead_letter(self, payload: bytes, *, device: str = "t1", reason: str = "not_json") -> None:
         self._conn.execute(
             "INSERT INTO dead_letter (digest, tenant_id, device, topic, payload, reason, detail, "

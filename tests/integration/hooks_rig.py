@@ -69,6 +69,8 @@ class Receiver:
 
     def __init__(self) -> None:
         self.received: list[Received] = []
+        # Of those, what was answered with 2xx.
+        self.accepted: list[Received] = []
         self.answer: Answer = fine
         self.url = ""
         self.in_flight_max = 0
@@ -84,6 +86,8 @@ class Receiver:
         finally:
             self._in_flight -= 1
         self.received.append(received)
+        if response.status < 300:
+            self.accepted.append(received)
         return response
 
     @property

@@ -18,7 +18,7 @@ from tracking.times import iso, to_us
 from tracking.webhooks import DISABLED, Webhook
 
 # A deliverer that was killed is replaced this late.
-LEASE_S = 10
+LEASE_S = 6
 # Asked-for letters of a target loaded at once.
 ASIDES_AT_ONCE = 100
 _ATTEMPTS_KEPT = 50
