@@ -21,6 +21,7 @@ from api.broker_door import BrokerDoor, look_up
 from api.command_waits import CommandWaits
 from api.conventions import Conventions
 from api.edge import Edge
+from api.exports.desk import ExportDesk
 from api.fanout import Fanout
 from api.fencebooks import FenceBooks
 from api.gate import Gate, rates_of
@@ -44,6 +45,7 @@ from api.routers import (
     device_credentials,
     devices,
     events,
+    exports,
     feed,
     fences,
     health,
@@ -99,6 +101,8 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
         books=FenceBooks(pool),
         latest=Latest(pool),
         publisher=Publisher(redis_url),
+        exports=ExportDesk(settings.database_url.get_secret_value()),
+        publisher=Publisher(settings.redis_url.get_secret_value()),
         metrics=metrics,
         door=BrokerDoor(
             partial(look_up, pool),
@@ -153,6 +157,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
         orders,
         why,
         events,
+        exports,
         fences,
         rules,
         alerts,

@@ -38,6 +38,8 @@ from tracking.store.devices import DeviceDetail, DeviceView
 from tracking.store.fence_reads import FenceView
 from tracking.store.keys import ApiKey
 from tracking.store.ledger import LedgerRow, LedgerTotals
+from tracking.store.measurements import Measurement
+from tracking.store.trips import Trip
 from tracking.store.visits import Visit
 from tracking.why import Explanation
 from tracking.whynot import Absence, Before, Reason
@@ -221,6 +223,34 @@ LOCATED = LocatedAll(
     [Located(5.1041, 52.0907, [FenceBrief("depot-1", "Depot North", 3, None)])], revision=218
 )
 PREVIEW_INPUT = {"start": _MORNING.replace(day=1), "end": _MORNING, "fence": FENCE_INPUT}
+MEASUREMENT = Measurement(
+    device="van-7",
+    metric="temperature_c",
+    fix_time=_MORNING,
+    received_at=_MORNING.replace(second=1, microsecond=204_000),
+    value=4.2,
+)
+
+TRIP = Trip(
+    id="5b1f7a52-98d1-5a3b-8d55-3f0a6d1c9e21",
+    device="van-7",
+    started_at=_MORNING,
+    ended_at=_MORNING.replace(hour=7, minute=2),
+    open=False,
+    start_lon=5.1041,
+    start_lat=52.0907,
+    end_lon=5.2914,
+    end_lat=52.1561,
+    distance_m=18_420.5,
+    duration_s=1_920.0,
+    max_speed_mps=27.8,
+    reason="stay",
+    late=False,
+    amended=False,
+    track="/v1/devices/van-7/positions?quality=ok&from=2026-03-08T06:30:00Z"
+    "&to=2026-03-08T07:02:00.000001Z",
+)
+
 PREVIEW_LINE = PreviewLine(event=EVENT)
 VISIT = Visit(
     device="van-7",

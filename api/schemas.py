@@ -39,6 +39,19 @@ Time = Annotated[
 _FIELDS = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(,[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)*$"
 
 
+QualityName = Literal[
+    "ok",
+    "invalid",
+    "null_island",
+    "future",
+    "stale",
+    "inaccurate",
+    "duplicate",
+    "impossible_speed",
+    "static",
+]
+
+
 class Query(BaseModel):
     """A set of query parameters that refuses unknown ones."""
 
@@ -89,23 +102,14 @@ class HistoryQuery(Selected):
 
     start: Time | None = Field(None, alias="from", description="First time, included")
     end: Time | None = Field(None, alias="to", description="Last time, excluded")
-    quality: (
-        Literal[
-            "ok",
-            "invalid",
-            "null_island",
-            "future",
-            "stale",
-            "inaccurate",
-            "duplicate",
-            "impossible_speed",
-            "static",
-        ]
-        | None
-    ) = Field(None, description="Only fixes of this quality; without it, all")
-    limit: int = Field(MAX_ITEMS, ge=1, le=MAX_POSITIONS)
+    quality: QualityName | None = Field(
+        None, description="Only fixes of this quality; without it, all"
+    )
+    limit: int = Field(MAX_ITEMS, ge=1, le=MAX_POSITIONS, description="Of a page")
     cursor: str | None = Field(None, max_length=1_024)
-    format: Literal["json", "geojson"] | None = None
+    format: Literal["json", "geojson", "ndjson", "csv", "parquet", "gpx", "kml"] | None = Field(
+        None, description="`json` and `geojson` come in pages, the others whole"
+    )
 
 
 class EventQuery(Paged):

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from api.broker_door import BrokerDoor
     from api.command_waits import CommandWaits
     from api.credentials import Credentials
+    from api.exports.desk import ExportDesk
     from api.fanout import Fanout
     from api.fencebooks import FenceBooks
     from api.gate import Gate
@@ -32,6 +33,7 @@ class Services:
     fanout: "Fanout"
     books: "FenceBooks"
     latest: "Latest"
+    exports: "ExportDesk"
     publisher: "Publisher"
     metrics: "Metrics"
     door: "BrokerDoor"

@@ -1,6 +1,6 @@
 """Devices, and where each has been."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -13,6 +13,14 @@ from api.device_schemas import RegistrationInput
 from api.fence_schemas import DeviceInput, decoded
 from api.openapi import documented
 from api.problems import Problem, not_found
+from api.export_schemas import POSITION_FILES, WHOLE
+from api.exports.batches import POSITION_COLUMNS
+from api.exports.desk import File
+from api.exports.formats import accepted
+from api.fence_schemas import DeviceInput, decoded
+from api.openapi import documented
+from api.problems import Problem, not_found
+from api.routers.exports import position_rows
 from api.schemas import DeviceQuery, HistoryQuery, NoQuery, Selected, Text, check_range, parse_bbox
 from api.services import services_of
 from tracking.access import Principal
@@ -21,7 +29,17 @@ from tracking.fence_input import stored_json
 from tracking.quality import Quality
 from tracking.store.device_edits import DeviceEdit, edit_device, register_device
 from tracking.store.devices import DeviceDetail, DeviceFilter, DeviceView, get_device, list_devices
+from tracking.store.device_edits import DeviceEdit, edit_device
+from tracking.store.devices import (
+    DeviceDetail,
+    DeviceFilter,
+    DeviceView,
+    devices_of,
+    get_device,
+    list_devices,
+)
 from tracking.store.ledger import list_ledger
+from tracking.store.position_pages import HistoryFilter
 from tracking.store.positions import list_positions
 
 router = APIRouter(prefix="/v1/devices", tags=["devices"])
@@ -154,7 +172,8 @@ async def _told(request: Request, caller: Principal, name: str) -> Response:
         "listDevicePositions",
         Page[PositionUpdate],
         example=examples.page_of(examples.POSITION),
-        also=[examples.POSITIONS_GEOJSON],
+        also=[examples.POSITIONS_GEOJSON, *POSITION_FILES],
+        problems=[429],
     ),
 )
 async def history(
@@ -163,15 +182,23 @@ async def history(
     name: DeviceName,
     query: Annotated[HistoryQuery, Query()],
 ) -> Response:
-    """A device's fixes, oldest first, of every quality unless one is asked for."""
+    """A device's fixes, oldest first, of every quality unless one is asked for.
+
+    In formats other than JSON and GeoJSON all of them, streamed: `limit` and `cursor` are of pages.
+    """
     check_range(query.start, query.end)
+    quality = None if query.quality is None else Quality[query.quality.upper()]
+    whole = _file_format(request, query)
+    if whole is not None:
+        wanted = HistoryFilter(query.start, query.end, quality)
+        return await _file(request, caller, name, whole, wanted)
     found = await services_of(request).pool.run(
         list_positions,
         caller.tenant_id,
         name,
         start=query.start,
         end=query.end,
-        quality=None if query.quality is None else Quality[query.quality.upper()],
+        quality=quality,
         after=read_position_cursor(query.cursor),
         limit=query.limit + 1,
     )
@@ -179,4 +206,35 @@ async def history(
         raise not_found(f"device {name!r}")
     items = found[: query.limit]
     more = position_cursor(items[-1].key) if len(found) > len(items) else None
-    return positions_page(request, query.format, [item.position for item in items], more)
+    paged: Literal["json", "geojson"] | None = None
+    if query.format is not None:
+        paged = "geojson" if query.format == "geojson" else "json"
+    return positions_page(request, paged, [item.position for item in items], more)
+
+
+def _file_format(request: Request, query: HistoryQuery) -> str | None:
+    """The format of a whole file, None for a page."""
+    name: str | None = query.format
+    if name is None:
+        name = accepted(request.headers.get("accept", ""), WHOLE)
+    if name not in WHOLE:
+        return None
+    if paging := query.model_fields_set & {"limit", "cursor"}:
+        (field, *_) = sorted(paging)
+        raise Problem(422, f"{field}: {name} comes whole, not in pages", field=field)
+    return name
+
+
+async def _file(
+    request: Request, caller: Principal, name: str, format_: str, wanted: HistoryFilter
+) -> Response:
+    devices = await services_of(request).pool.run(devices_of, caller.tenant_id, [name], None)
+    if not devices:
+        raise not_found(f"device {name!r}")
+    if format_ in {"gpx", "kml"} and wanted.quality is None:
+        wanted = wanted._replace(quality=Quality.OK)
+    asked = {"format": format_, **wanted._asdict()}
+    file = File("positions", POSITION_COLUMNS, format_, name, asked)
+    return await services_of(request).exports.answer(
+        request, caller, file, position_rows(caller, devices, wanted)
+    )

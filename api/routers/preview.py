@@ -8,8 +8,6 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from api import examples
 from api.auth import Caller
@@ -19,6 +17,7 @@ from api.preview_schemas import Broken, PreviewInput, PreviewLine, PreviewSchema
 from api.problems import Problem
 from api.schemas import NoQuery
 from api.services import services_of
+from api.streamed import Streamed
 from tracking.access import Principal
 from tracking.errors import InputError, SchemaOutdated, StoreUnavailable, WaymarkError
 from tracking.feed import EventRecord, cloud_event
@@ -78,7 +77,7 @@ def preview_routes(at_once: int = AT_ONCE) -> APIRouter:
             await running.acquire()
             stack.callback(running.release)
             prepared = await _prepared(stack, services_of(request).settings, question)
-            return _Streamed(_lines(prepared), stack.pop_all())
+            return Streamed(_lines(prepared), stack.pop_all(), media_type=NDJSON)
 
     return router
 
@@ -142,17 +141,3 @@ async def _lines(prepared: Preview) -> AsyncIterator[bytes]:
 
 def _line(line: PreviewLine) -> bytes:
     return _encoder.encode(line) + b"\n"
-
-
-class _Streamed(StreamingResponse):
-    """An answer in lines; what it stands on is given back when it ends, however it does."""
-
-    def __init__(self, lines: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
-        super().__init__(lines, media_type=NDJSON)
-        self._stack = stack
-        # Proxies must not gather what is sent line by line.
-        self.headers["X-Accel-Buffering"] = "no"
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._stack:
-            await super().__call__(scope, receive, send)

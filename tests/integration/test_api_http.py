@@ -162,7 +162,7 @@ class TestBadInput:
             pytest.param(
                 "/v1/devices/t1/positions", {"quality": "x"}, 422, "quality", id="quality"
             ),
-            pytest.param("/v1/devices/t1/positions", {"format": "kml"}, 422, "format", id="format"),
+            pytest.param("/v1/devices/t1/positions", {"format": "xml"}, 422, "format", id="format"),
         ],
     )
     async def test_what_is_wrong_is_named(

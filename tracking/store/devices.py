@@ -1,5 +1,6 @@
 """Reading devices and what is known of each now."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -118,6 +119,19 @@ async def latest_of(
     return {
         row[0]: None if row[1] is None else position_update(*row) for row in await cursor.fetchall()
     }
+
+
+async def devices_of(
+    conn: Connection, tenant_id: int, names: Sequence[str] | None, group: str | None
+) -> dict[str, int]:
+    """The ids of devices by name, in that order: of these names or all, of one group or any."""
+    cursor = await conn.execute(
+        "SELECT name, id FROM device WHERE tenant_id = %(tenant_id)s "
+        "AND (%(names)s::text[] IS NULL OR name = ANY(%(names)s)) "
+        "AND (%(group)s::text IS NULL OR groups @> ARRAY[%(group)s]) ORDER BY name",
+        {"tenant_id": tenant_id, "names": None if names is None else list(names), "group": group},
+    )
+    return dict(await cursor.fetchall())
 
 
 async def latest_heard_since(

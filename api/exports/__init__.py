@@ -1,0 +1,1 @@
+"""Whole histories as files: batches of rows, the formats they are written in, and the answer."""
