@@ -102,7 +102,6 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
         latest=Latest(pool),
         publisher=Publisher(redis_url),
         exports=ExportDesk(settings.database_url.get_secret_value()),
-        publisher=Publisher(settings.redis_url.get_secret_value()),
         metrics=metrics,
         door=BrokerDoor(
             partial(look_up, pool),

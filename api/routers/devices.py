@@ -10,9 +10,6 @@ from api.answers import Page, answer, page, positions_page
 from api.auth import Caller, Writer
 from api.cursors import name_cursor, position_cursor, read_name_cursor, read_position_cursor
 from api.device_schemas import RegistrationInput
-from api.fence_schemas import DeviceInput, decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
 from api.export_schemas import POSITION_FILES, WHOLE
 from api.exports.batches import POSITION_COLUMNS
 from api.exports.desk import File
@@ -28,8 +25,6 @@ from tracking.feed import PositionUpdate, fences_notice
 from tracking.fence_input import stored_json
 from tracking.quality import Quality
 from tracking.store.device_edits import DeviceEdit, edit_device, register_device
-from tracking.store.devices import DeviceDetail, DeviceFilter, DeviceView, get_device, list_devices
-from tracking.store.device_edits import DeviceEdit, edit_device
 from tracking.store.devices import (
     DeviceDetail,
     DeviceFilter,
