@@ -55,6 +55,7 @@ from api.routers import (
     privacy,
     rules,
     second_factor,
+    share,
     shipments,
     users,
     visits,
@@ -154,6 +155,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
         attachments,
         shipments,
         orders,
+        share,
         why,
         events,
         exports,
@@ -174,6 +176,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
     ):
         app.include_router(noun.router)
     app.include_router(preview_routes())
+    app.include_router(share.page_routes())
     app.include_router(live_map.map_routes(map_dir))
     if settings.cors_origins:
         app.add_middleware(

@@ -1,6 +1,6 @@
 """What requests and answers about the nouns of logistics look like, for the OpenAPI document."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -16,6 +16,7 @@ from api.asset_schemas import (
     TrackPage,
 )
 from api.examples import EVENT, NEXT, POSITION, page_of
+from api.share_schemas import MadeLink, ShareInput, ShareLinks
 from api.shipment_schemas import (
     OrderTracking,
     OverrideInput,
@@ -33,6 +34,7 @@ from api.shipment_schemas import (
     plan_of,
     view_of,
 )
+from tracking.sharing import LastSeen, ShareLink, shared
 from tracking.shipments import Record, StopRecord
 from tracking.store.assets import AssetView
 from tracking.store.attachments import AttachmentView, RefView
@@ -130,3 +132,26 @@ SHIPMENT_EVENTS = page_of(
     )
 )  # fmt: skip
 ORDER_TRACKING = OrderTracking("o-77", [SHIPMENT])
+
+SHARE_INPUT = ShareInput(stops_away=1, expires_at=_MORNING.replace(day=15))
+SHARE_LINK = ShareLink(
+    id=3,
+    stop=1,
+    stops_away=1,
+    created_at=_MORNING,
+    created_by="orders",
+    expires_at=_MORNING.replace(day=22),
+    revoked_at=None,
+)
+SHARE_LINKS = ShareLinks([SHARE_LINK], None)
+MADE_LINK = MadeLink(
+    **msgspec.structs.asdict(SHARE_LINK), token="x" * 43, path="/track/" + "x" * 43
+)
+SHARED = shared(
+    _STORED.plan,
+    _STORED.record,
+    SHARE_LINK,
+    LastSeen(POSITION.lon, POSITION.lat, POSITION.fix_time),
+    now=_MORNING + timedelta(seconds=12),
+    stale_after=timedelta(minutes=15),
+)

@@ -41,6 +41,7 @@ TAGS = {
     "privacy": "What is forgotten on request, and how long a tenant keeps its data.",
     "rules": "Which events are worth an alert.",
     "users": "People who sign in, and what they may.",
+    "share-links": "One shipment, shown to whoever has the link.",
     "shipments": "What is brought from where to where; its status keeps itself.",
     "visits": "Stays in fences, and in areas drawn afterwards.",
     "webhooks": "Who is told of events, at least once and in order; and what became of it.",

@@ -131,7 +131,8 @@ CREATE TABLE share_link (
     shipment_number bigint NOT NULL REFERENCES shipment,
     -- SHA-256 of a 256-bit random token, as for keys.
     digest          bytea NOT NULL UNIQUE,
-    stops_away      integer NOT NULL DEFAULT 1,
+    stop            integer NOT NULL,           -- whose visitors it is for
+    stops_away      integer NOT NULL DEFAULT 1, -- how near to it the exact place is shown
     created_at      timestamptz NOT NULL DEFAULT now(),
     created_by      text,
     expires_at      timestamptz NOT NULL,
