@@ -17,9 +17,11 @@ def least_absolute(rows: Floats, wanted: Floats, *, ridge: float = 1e-3) -> Floa
     """
     weight = np.ones(len(wanted))
     held = ridge * len(wanted) * np.eye(rows.shape[1])
-    found: Floats = np.zeros(rows.shape[1])
+    found = np.zeros(rows.shape[1])
     for _ in range(_ROUNDS):
         weighted = rows * weight[:, None]
-        found = np.linalg.solve(weighted.T @ rows + held, weighted.T @ wanted)
+        found = np.asarray(
+            np.linalg.solve(weighted.T @ rows + held, weighted.T @ wanted), np.float64
+        )
         weight = 20.0 / np.maximum(np.abs(wanted - rows @ found), _FLAT_S)
     return found

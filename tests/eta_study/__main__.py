@@ -1,0 +1,35 @@
+"""The table of docs/eta.md: `python -m tests.eta_study ../shared`."""
+
+import argparse
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from tests.eta_study.recordings import Files, austin, chicago, porto
+
+
+def main() -> None:
+    """Run everything; about a minute."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shared", type=Path, help="the folder of recordings")
+    parser.add_argument("--stops", type=Path)
+    parser.add_argument("--schedule", type=Path)
+    parser.add_argument("--train-days", type=Path, nargs="+", help="two days or more")
+    parser.add_argument("--test-day", type=Path)
+    parser.add_argument("--chicago", type=Path)
+    parser.add_argument("--chicago-train-n", type=int)
+    parser.add_argument("--chicago-test-n", type=int)
+    parser.add_argument("--porto", type=Path)
+    given = vars(parser.parse_args())
+    files = Files.of(given["shared"])
+    for name in (field.name for field in fields(Files)):
+        if given[name] is not None:
+            value: Any = tuple(given[name]) if name == "train_days" else given[name]
+            files = replace(files, **{name: value})
+    for score in [*austin(files), chicago(files), porto(files)]:
+        told = ", ".join(f"{name} {value:,.3g}" for name, value in score.figures().items())
+        sys.stdout.write(f"{score.name}: {told}\n")
+
+
+main()

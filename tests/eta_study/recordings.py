@@ -1,0 +1,70 @@
+"""Which recordings are studied, and what is demanded of each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.eta_study import capmetro, lanes, trips
+from tests.eta_study.score import Score
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the recordings are; other files of the same forms may take their places."""
+
+    stops: Path
+    schedule: Path
+    train_days: tuple[Path, ...]
+    test_day: Path
+    chicago: Path
+    chicago_train_n: int
+    chicago_test_n: int
+    porto: Path
+
+    @classmethod
+    def of(cls, shared: Path) -> "Files":
+        """Those of the folder of recordings."""
+        austin = shared / "data" / "capmetro_austin"
+        return cls(
+            stops=austin / "stops_20160821_20170121.csv.gz",
+            schedule=austin / "schedule_20160821_20170121.csv.gz",
+            train_days=(austin / "2016-11-24.csv.gz", austin / "2016-11-25.csv.gz"),
+            test_day=austin / "2016-11-26.csv.gz",
+            chicago=shared / "data" / "chicago_shuttle" / "tracks_chicago_train.zip",
+            chicago_train_n=500,
+            chicago_test_n=166,
+            porto=shared / "data" / "porto_taxi" / "train.csv.gz",
+        )
+
+
+# The ratios of mean absolute errors to the baseline that are demanded.
+WANTED = {
+    "capmetro, timetable": 0.80,
+    "capmetro, no timetable": 0.55,
+    "chicago shuttle": 0.78,
+    "porto taxis": 0.76,
+}
+
+
+def austin(files: Files) -> list[Score]:
+    """The buses with their timetable, and as if there were none."""
+    table = capmetro.timetable(files.stops, files.schedule)
+    train = [capmetro.day(file, table) for file in files.train_days]
+    test = capmetro.day(files.test_day, table)
+    return [
+        lanes.study("capmetro, timetable", train, test, planned=True),
+        lanes.study("capmetro, no timetable", train, test, planned=False),
+    ]
+
+
+def chicago(files: Files) -> Score:
+    """The shuttle, its remaining path given."""
+    drives = trips.chicago(files.chicago)
+    train = drives[: files.chicago_train_n]
+    test = drives[files.chicago_train_n :][: files.chicago_test_n]
+    return trips.study("chicago shuttle", train, test, least_s=30.0)
+
+
+def porto(files: Files) -> Score:
+    """The taxis, their destination given."""
+    train, test = trips.split(trips.porto(files.porto))
+    return trips.study("porto taxis", train, test, least_s=60.0)

@@ -1,0 +1,114 @@
+"""Forecasts to a destination, along a path where one is given, else as the crow flies.
+
+The prior is the pace profile along the path, or a learned `a + b * distance^0.6`. What past trips
+from around here to around there took against their prior moves it, and so does how this trip has
+gone so far, the less the longer it still takes.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracking.eta.band import Band
+from tracking.eta.lane import Arrival
+from tracking.eta.nearby import Nearby, Start
+from tracking.eta.pace import PaceProfile, Path
+from tracking.eta.robust import least_absolute
+
+Floats = NDArray[np.float64]
+
+# Travel times grow more slowly than distances: longer trips use faster roads (shared study).
+_POWER = 0.6
+_FIRST_GUESS = (70.0, 3.4)
+# Refitted to so many latest samples, every so many.
+_KEPT, _REFIT = 20_000, 500
+
+
+class Trip(NamedTuple):
+    """A trip that ended: its samples, how long each still took, and how each piece went.
+
+    Attributes:
+        starts: where it was, about once a minute.
+        took_s: what it took from each of them to the end.
+        path, pieces_s: what was driven and how long each piece took; None: not known.
+        first_piece: for each start the first piece of the path still ahead.
+    """
+
+    starts: Sequence[Start]
+    took_s: Floats
+    arrived_s: float
+    path: Path | None = None
+    pieces_s: Floats | None = None
+    first_piece: Sequence[int] = ()
+
+
+class TripEta:
+    """Learns from trips that ended, forecasts those under way."""
+
+    def __init__(self, *, usual_mps: float = 8.0) -> None:
+        self._pace = PaceProfile(usual_mps=usual_mps)
+        self._nearby = Nearby()
+        self._band = Band(relative=True)
+        self._by_distance = np.array(_FIRST_GUESS)
+        self._seen: list[tuple[float, float]] = []
+        self._unfitted = 0
+
+    def learn(self, trip: Trip) -> None:
+        """Take up a trip; trips are taken up in the order in which they ended."""
+        prior_s = self._priors(trip)
+        self._nearby.learn(list(trip.starts), trip.took_s / prior_s, trip.arrived_s)
+        if trip.path is not None and trip.pieces_s is not None and len(trip.starts):
+            self._pace.learn(trip.path, trip.pieces_s, trip.arrived_s, trip.starts[0].day_s)
+        self._seen += [
+            (start.left_m, took_s)
+            for start, took_s in zip(trip.starts, trip.took_s.tolist(), strict=True)
+        ]
+        self._unfitted += len(trip.starts)
+        if self._unfitted >= _REFIT:
+            self._refit()
+
+    def calibrate(self, forecast_s: Floats, actual_s: Floats) -> None:
+        """Fit the band to forecasts that did not know their own trip."""
+        self._band.fit(forecast_s, actual_s)
+
+    def score(self, forecast_s: Floats, actual_s: Floats) -> None:
+        """Note how the forecasts of a trip that ended had been."""
+        self._band.learn(forecast_s, actual_s)
+
+    def forecast(self, start: Start, now_s: float, path: Path | None = None) -> Arrival:
+        """When the destination will be reached; `path` is what is left of it."""
+        prior_s = self._prior(start, now_s, path)
+        evidence = self._nearby.evidence(start, now_s)
+        p50_s = prior_s * evidence.ratio
+        p10_s, p90_s = self._band.around(p50_s)
+        return Arrival(p10_s, p50_s, p90_s, prior_s, p50_s, evidence.trips, 0.0)
+
+    def _prior(self, start: Start, now_s: float, path: Path | None) -> float:
+        if path is not None and len(path.cells):
+            return max(1.0, float(self._pace.seconds(path, now_s, start.day_s).sum()))
+        fixed_s, per_unit = self._by_distance.tolist()
+        return float(max(1.0, fixed_s + per_unit * math.pow(max(start.left_m, 0.0), _POWER)))
+
+    def _priors(self, trip: Trip) -> Floats:
+        """What would have been expected of each sample, had nothing been known of this trip."""
+        began_s = trip.arrived_s - (float(trip.took_s[0]) if len(trip.took_s) else 0.0)
+        return np.array(
+            [
+                self._prior(
+                    start,
+                    began_s,
+                    None if trip.path is None else trip.path.after(trip.first_piece[i]),
+                )
+                for i, start in enumerate(trip.starts)
+            ]
+        )
+
+    def _refit(self) -> None:
+        self._seen = self._seen[-_KEPT:]
+        left_m, took_s = np.array(self._seen).T
+        rows = np.stack([np.ones(len(left_m)), left_m**_POWER], axis=1)
+        self._by_distance = np.maximum(least_absolute(rows, took_s), 0.0)
+        self._unfitted = 0
