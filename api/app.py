@@ -25,7 +25,6 @@ from api.exports.desk import ExportDesk
 from api.fanout import Fanout
 from api.fencebooks import FenceBooks
 from api.gate import Gate, rates_of
-from api.http import HttpProtocol
 from api.identity import credentials_of, identity_of
 from api.latest import Latest
 from api.metrics import Metrics
@@ -65,7 +64,7 @@ from api.routers import (
 from api.routers import map as live_map
 from api.routers.preview import preview_routes
 from api.services import Services
-from api.socket import FeedProtocol
+from api.socket import Exchange, FeedProtocol
 from tracking.broker_access import Foreign
 from tracking.errors import SettingsError
 from tracking.feed import Publisher, SharedRates
@@ -187,6 +186,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
                 "Authorization",
                 "Content-Type",
                 "Idempotency-Key",
+                "Last-Event-ID",
                 "If-Match",
                 "If-None-Match",
                 "X-Request-Id",
@@ -223,7 +223,7 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] | None = Non
     with sock:
         config = uvicorn.Config(
             create_app(settings),
-            http=HttpProtocol,
+            http=Exchange,
             ws=FeedProtocol,
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=settings.trusted_proxies,

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar, cast
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -23,7 +22,14 @@ from api.feed_schemas import (
 )
 from api.messages import pong_message
 from api.services import Services
-from api.session import POLICY_VIOLATION, TRY_AGAIN_LATER, UNAUTHORIZED, Closing, Session
+from api.session import (
+    POLICY_VIOLATION,
+    TRY_AGAIN_LATER,
+    UNAUTHORIZED,
+    Closing,
+    Session,
+    first_of,
+)
 from api.socket import link_of
 from tracking.errors import ProviderUnavailable, StoreUnavailable
 
@@ -32,8 +38,6 @@ logger = logging.getLogger(__name__)
 _AUTH_WITHIN_S = 5.0
 _MAX_MISTAKES = 100
 _CLOSE_WITHIN_S = 5.0
-
-_T = TypeVar("_T", bound=BaseException)
 
 
 async def serve_socket(websocket: WebSocket, services: Services) -> None:
@@ -50,14 +54,6 @@ async def serve_socket(websocket: WebSocket, services: Services) -> None:
         await _close(websocket, TRY_AGAIN_LATER, "what the api needs is away, come back later")
     except* WebSocketDisconnect:
         pass
-
-
-def first_of(group: BaseExceptionGroup[_T]) -> _T:
-    """The exception a group stands for: whatever ended a session first."""
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return cast("_T", exc)
 
 
 async def _converse(websocket: WebSocket, session: Session) -> None:

@@ -161,6 +161,11 @@ EVENT = CloudEvent(
     late=False,
     cursor=4711,
 )
+EVENT_STREAM = (
+    "retry: 2000\n\nid: 4711\nevent: snapshot\n"
+    'data: {"type":"snapshot","cursor":4711,"more":false,"positions":[]}\n\n'
+    ": heartbeat\nid: 4712\n\n"
+)
 CIRCLE = {"type": "Circle", "center": [5.1041, 52.0907], "radius_m": 150}
 FENCE = FenceView(
     id="depot-1",

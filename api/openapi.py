@@ -32,6 +32,7 @@ TAGS = {
     "devices": "Whatever sends positions, its state now, and where it has been.",
     "events": "What happened, as CloudEvents with gapless cursors; and why.",
     "exports": "Whole histories as files, out of one snapshot of the database.",
+    "feed": "Positions and events as they happen.",
     "fences": "Areas, their versions, and what they would have raised.",
     "health": "For orchestrators and scrapers; without a credential.",
     "ledger": "What became of everything each device sent.",

@@ -127,6 +127,25 @@ class EventQuery(Paged):
     order: Literal["asc", "desc"] = Field("asc", description="By the cursor of the events")
 
 
+class FeedQuery(Query):
+    """What a stream is limited to; all given must fit."""
+
+    device: list[Text] | None = Field(
+        None, max_length=MAX_ITEMS, description="Of this device; repeat for several"
+    )
+    bbox: str | None = Field(None, description="minlon,minlat,maxlon,maxlat")
+    type: list[Text] | None = Field(
+        None, max_length=100, description="Events of this type or family (`trip.*`); repeatable"
+    )
+    fence: list[Text] | None = Field(
+        None, max_length=MAX_ITEMS, description="Events of this fence; repeat for several"
+    )
+    positions: bool = Field(True, description="Without, only events")  # noqa: FBT003 -- pydantic
+    since: int | None = Field(
+        None, ge=0, le=2**63 - 1, description="Events behind this cursor; without it, from now on"
+    )
+
+
 class LedgerQuery(Paged):
     """Whose accounts."""
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from api.auth import REFUSED
 from api.credentials import Grant
@@ -44,6 +44,9 @@ _TRAILING_S = 0.1
 # A page of a snapshot is about 250 kB; it leaves before the next is read.
 _SNAPSHOT_PAGE = 1_000
 _CATCH_UP_PAGE = 500
+
+
+_T = TypeVar("_T", bound=BaseException)
 
 
 class Closing(Exception):  # noqa: N818 -- an outcome, not an error
@@ -226,6 +229,14 @@ class Session:
         await self._overflowed.wait()
         self._services.metrics.closed_slow.inc()
         raise Closing(TRY_AGAIN_LATER, "too slow: come back with the cursor of your last event")
+
+
+def first_of(group: BaseExceptionGroup[_T]) -> _T:
+    """The exception a group stands for: whatever ended a session first."""
+    exc: BaseException = group
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return cast("_T", exc)
 
 
 def _permitted(grant: Grant) -> Grant:

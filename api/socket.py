@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
+from api.http import HttpProtocol
 from api.messages import DEFLATE_FROM_BYTES, Message, Wire, websocket_deflated, websocket_text
 
 if TYPE_CHECKING:
+    from starlette.types import Scope
     from starlette.websockets import WebSocket
     from uvicorn._types import ASGISendEvent
     from websockets.http11 import Request
@@ -71,12 +73,8 @@ class FeedProtocol(WebSocketsSansIOProtocol):
         self._reset()
 
     def _reset(self) -> None:
-        if self.disconnected:
-            return
-        # Without lingering the kernel drops what it holds too, megabytes for a fast network.
-        sock = self.transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        if not self.disconnected:
+            _reset(self.transport)
 
 
 class SocketLink:
@@ -113,6 +111,46 @@ class SocketLink:
         """As `write`, at the client's pace."""
         await self._protocol.writable.wait()
         self.write(data)
+
+
+class Exchange(HttpProtocol):
+    """The protocol of requests, for answers that do not end by themselves.
+
+    `stopping` is set when the process stops accepting, and `abort` drops a client that does not
+    read; both reach the application as an extension of the scope.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- uvicorn's own
+        super().__init__(*args, **kwargs)
+        self.stopping = asyncio.Event()
+
+    def on_message_begin(self) -> None:
+        """Start a scope with the extension in it."""
+        super().on_message_begin()
+        extensions: dict[Any, Any] = {_EXTENSION: self}
+        self.scope["extensions"] = extensions
+
+    def shutdown(self) -> None:
+        """Finish, and tell the answers that would go on."""
+        super().shutdown()
+        self.stopping.set()
+
+    def abort(self) -> None:
+        """Drop the connection with all that was not read."""
+        _reset(self.transport)
+
+
+def exchange_of(scope: "Scope") -> Exchange:
+    """The connection a request came by."""
+    exchange: Exchange = scope["extensions"][_EXTENSION]
+    return exchange
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    # Without lingering the kernel drops what it holds too, megabytes for a fast network.
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def link_of(websocket: "WebSocket") -> SocketLink:

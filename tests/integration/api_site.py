@@ -29,7 +29,14 @@ CELL = 0x8A1969C9949FFFF
 class Site:
     """An api that runs: its address, a key of tenant `default`, and a client with that key."""
 
-    def __init__(self, url: str, key: str, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        client: httpx.AsyncClient,
+        stop: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.stop = stop
         self.url = url
         self.key = key
         self.client = client
@@ -63,7 +70,7 @@ async def api_site(
         serving.add_done_callback(partial(_fail, address))
         url = await address
         async with client_of(url, key) as client:
-            yield Site(url, key, client)
+            yield Site(url, key, client, serving.cancel)
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)

@@ -9,23 +9,15 @@ from contextlib import contextmanager
 
 import msgspec
 import pytest
-from h3.api import basic_int as h3
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from api import dialogue, session
 from tests.integration.api_site import Rows, Site, api_site, later
 from tests.integration.feed_client import FeedClient, feed_client
+from tests.integration.feed_source import closed_slow, publish, publish_position
 from tests.services import TIMEOUT_FACTOR, Postgres, Valkey
-from tracking.feed import (
-    EventRecord,
-    Publisher,
-    encode_event,
-    encode_positions,
-    events_channel,
-    position_update,
-    positions_channel,
-)
+from tracking.feed import EventRecord, Publisher, encode_event, events_channel
 from tracking.store.keys import create_key, list_keys, revoke_key
 from tracking.store.tenants import create_tenant
 
@@ -48,29 +40,6 @@ async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
 async def publisher(valkey_url: str) -> AsyncIterator[Publisher]:
     async with Publisher(valkey_url) as publisher:
         yield publisher
-
-
-async def publish(publisher: Publisher, *events: EventRecord) -> None:
-    assert await publisher.publish(
-        [(events_channel(event.tenant), encode_event(event)) for event in events]
-    )
-
-
-async def publish_position(
-    publisher: Publisher,
-    device: str,
-    lon: float,
-    seconds: float,
-    *,
-    tenant: str = "default",
-    quality: int = 0,
-) -> None:
-    time = later(seconds)
-    cell = h3.latlng_to_cell(52.0, lon, 10)
-    update = position_update(
-        device, time, time, lon, 52.0, None, 1.0, None, None, None, quality, cell, None
-    )
-    assert await publisher.publish([(positions_channel(tenant), encode_positions([update]))])
 
 
 async def close_code(client: FeedClient) -> int:
@@ -576,10 +545,3 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20 * TIMEOUT_FACTOR):
         while not condition():  # noqa: ASYNC110 -- nobody else would set an event
             await asyncio.sleep(0.02)
-
-
-async def closed_slow(site: Site) -> int:
-    """How many clients the api gave up; it answers this while one of them does not read."""
-    lines = (await site.get("/metrics")).text.splitlines()
-    name = "waymark_api_feed_closed_slow_total "
-    return next(int(float(line[len(name) :])) for line in lines if line.startswith(name))
