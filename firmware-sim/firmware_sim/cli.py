@@ -85,6 +85,9 @@ def run(
     status: Annotated[
         bool, typer.Option(help="Publish retained online and offline, and set last wills.")
     ] = True,
+    commands: Annotated[
+        bool, typer.Option(help="Take commands on cmd and answer them on ack.")
+    ] = True,
     manifest: Annotated[
         Path | None, typer.Option(help="Write what was published to this file, JSON lines.")
     ] = None,
@@ -94,7 +97,14 @@ def run(
 ) -> None:
     """Publish to a broker until the end, and until the broker has acknowledged all of it."""
     speed = 0.0 if fast else speed
-    pace = Pace(speed=speed, connections=connections, window=window, drain_s=drain, status=status)
+    pace = Pace(
+        speed=speed,
+        connections=connections,
+        window=window,
+        drain_s=drain,
+        status=status,
+        commands=commands,
+    )
     broker = Broker.parse(mqtt)
     options = started(options, speed)
     with _opened(manifest) as out, _progress(options) as show:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -57,7 +57,8 @@ class Broker:
 class Connection:
     """One MQTT 3.1.1 session from CONNECT to its end; clean, since the outbox keeps what matters.
 
-    *on_ready* is called on an accepted CONNACK, *on_ack* with each acknowledged packet id. The
+    *on_ready* is called on an accepted CONNACK, *on_ack* with each acknowledged packet id,
+    *on_message* with the topic and payload of what arrives. The
     owner watches `fileno`, calls `read` and `write` when the socket is ready and `tick` once a
     second, and makes a new one when `is_alive` is false.
     """
@@ -70,12 +71,14 @@ class Connection:
         will_topic: str | None,
         on_ready: Callable[[], None],
         on_ack: Callable[[int], None],
+        on_message: Callable[[str, bytes], None],
     ) -> None:
         self.is_alive = True
         self.is_ready = False
         self.refusal: str | None = None
         self._on_ready = on_ready
         self._on_ack = on_ack
+        self._on_message = on_message
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id,
@@ -95,6 +98,7 @@ class Connection:
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_publish = self._published
+        client.on_message = self._arrived
         # With this set paho leaves writing to us: one loop_write for many messages.
         client.on_socket_register_write = _leave_it
         self._client = client
@@ -119,6 +123,10 @@ class Connection:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
         """Queue one QoS 1 PUBLISH and return its packet id; `write` sends it."""
         return self._client.publish(topic, payload, qos=1, retain=retain).mid
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Queue one SUBSCRIBE at QoS 1; `write` sends it."""
+        self._client.subscribe([(topic, 1) for topic in topics])
 
     def read(self) -> None:
         """Take in what has arrived."""
@@ -181,6 +189,14 @@ class Connection:
         _properties: Properties | None,
     ) -> None:
         self._on_ack(packet_id)
+
+    def _arrived(
+        self,
+        _client: Client,
+        _userdata: Any,  # noqa: ANN401  -- paho's signature
+        message: MQTTMessage,
+    ) -> None:
+        self._on_message(message.topic, bytes(message.payload))
 
 
 def _leave_it(_client: Client, _userdata: Any, _sock: Any) -> None:  # noqa: ANN401  -- paho's signature

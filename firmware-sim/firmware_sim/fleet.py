@@ -5,6 +5,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from firmware_sim.roads import BRAKE_MPS2, City, Path
+from firmware_sim.ticks import Ticks
 
 _ACCELERATE_MPS2 = 1.5
 # Late for a light that has just turned: harder than this and the driver goes on.
@@ -43,11 +44,8 @@ class Vehicle:
         self.passages: list[Passage] = []
         self._city = city
         self._rng = Random(f"vehicle/{seed}/{index}")
-        self._interval_ms = interval_s * 1000
-        self._steps = max(1, ceil(interval_s / _MAX_STEP_S))
         # The fleet does not tick in unison.
-        self._phase_ms = self._rng.random() * self._interval_ms
-        self._count = 0
+        self.ticks = Ticks(interval_s, self._rng.random() * (interval_s * 1000))
         self._now_s = 0.0
         self._depot = index % len(city.depots)
         self._trip = 0
@@ -74,20 +72,16 @@ class Vehicle:
             self._parked = True
         self._course_deg = self._rng.uniform(0.0, 360.0)
 
-    @property
-    def next_ms(self) -> int:
-        """When its next fix is due."""
-        return int(self._phase_ms + self._count * self._interval_ms)
-
     def observe(self, end_ms: int) -> list[Observed]:
         """Every fix due before *end_ms*, in order. Adds what it met to `passages`."""
         seen = []
-        while (at_ms := self.next_ms) < end_ms:
-            step_s = (at_ms / 1000 - self._now_s) / self._steps
+        while (at_ms := self.ticks.next_ms) < end_ms:
+            steps = max(1, ceil(self.ticks.interval_s / _MAX_STEP_S))
+            step_s = (at_ms / 1000 - self._now_s) / steps
             if step_s > 0:
-                for _ in range(self._steps):
+                for _ in range(steps):
                     self._step(step_s)
-            self._count += 1
+            self.ticks.advance()
             seen.append(Observed(at_ms, self._body()))
         return seen
 

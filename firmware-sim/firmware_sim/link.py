@@ -27,6 +27,7 @@ class Pace:
     window: int = 100  # unacknowledged messages per connection
     drain_s: float = 60.0  # after the end, how long without an acknowledgement before giving up
     status: bool = True  # retained online and offline, and the last will
+    commands: bool = True  # subscribe to `cmd`, obey, answer on `ack`
 
     def __post_init__(self) -> None:
         if not 0 <= self.speed <= 1e6:
@@ -59,10 +60,14 @@ class Link:
         self.fd = -1
         self.refusal: str | None = None
         self.farewells: set[int] = set()
+        self.obey: Callable[[str, bytes], bytes | None] = lambda *_: None
         self._name = name
         self._broker = broker
         self._status_topics = (
             [f"wm/{tenant}/{device.name}/status" for device in devices] if pace.status else []
+        )
+        self._command_topics = (
+            [f"wm/{tenant}/{device.name}/cmd" for device in devices] if pace.commands else []
         )
         self._backoff = Backoff()
         self._noise = Noise(0, name)
@@ -88,6 +93,7 @@ class Link:
             will_topic=will,
             on_ready=self._ready,
             on_ack=self.acked,
+            on_message=self._commanded,
         )
         self.refusal = connection.refusal
         if not connection.is_alive:
@@ -132,5 +138,14 @@ class Link:
         self.refusal = None
         self._backoff.reset()
         if self.connection is not None:
+            # Before it says that it is there: then commands may come.
+            if self._command_topics:
+                self.connection.subscribe(self._command_topics)
             for topic in self._status_topics:
                 self.connection.publish(topic, b'{"online":true}', retain=True)
+
+    def _commanded(self, topic: str, payload: bytes) -> None:
+        answer = self.obey(topic.split("/")[2], payload)
+        if answer is not None and self.connection is not None:
+            # Not kept: unanswered, it is told again with the next connection.
+            self.connection.publish(topic.removesuffix("cmd") + "ack", answer)

@@ -77,6 +77,20 @@ class Simulation:
         self._readers = [Reader(k, options, len(self.city.depots)) for k in range(options.readers)]
         self._sensors = [Sensor(k, options) for k in range(options.sensors)]
         self._end_ms = options.duration_s * 1000 or inf
+        self._reached_ms = 0
+        paced = [*self._vehicles, *([None] * options.readers), *self._sensors]
+        self._ticks = {
+            device.name: one.ticks
+            for device, one in zip(self.devices, paced, strict=True)
+            if one is not None
+        }
+
+    def set_interval(self, device: str, interval_s: float) -> bool:
+        """Have a device observe every *interval_s*, from the next slice on; whether it can."""
+        ticks = self._ticks.get(device)
+        if ticks is not None:
+            ticks.change(interval_s, self._reached_ms)
+        return ticks is not None
 
     def stop(self) -> None:
         """Make no more readings; `slices` goes on with what is held."""
@@ -94,6 +108,7 @@ class Simulation:
             planned: list[tuple[Reading, int]] = []
             for index, observed in self._observe(until_ms):
                 self._plan(index, observed, planned, waiting)
+            self._reached_ms = until_ms
             yield Slice(start_ms + SLICE_MS, planned, sorted(waiting.pop(start_ms // SLICE_MS, [])))
             start_ms += SLICE_MS
         for number in sorted(waiting):

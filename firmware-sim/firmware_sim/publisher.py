@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from firmware_sim.connection import Broker, Connection
+from firmware_sim.console import Console
 from firmware_sim.link import Link, Pace
 from firmware_sim.manifest import Ledger
 from firmware_sim.plan import Simulation
@@ -66,8 +67,10 @@ class Publisher:
             Link(f"sim-{run}-{k}", simulation.devices[k::count], broker, pace, self._options.tenant)
             for k in range(count)
         ]
+        self._console = Console(simulation)
         for link in self._links:
             link.acked = self._ack_for(link)
+            link.obey = self._console.obey
         self._selector = selectors.DefaultSelector()
         self._held = 0
         self._stop_requests = 0
@@ -236,5 +239,6 @@ class Publisher:
             connections=len(self._links),
             connects=sum(link.connects for link in self._links),
             resent=sum(link.resent for link in self._links),
+            commands=self._console.obeyed,
             options=self._options.describe(),
         )

@@ -8,6 +8,7 @@ from typing import Any
 from firmware_sim.fleet import Observed, Passage
 from firmware_sim.noise import Noise, Windows
 from firmware_sim.options import Options
+from firmware_sim.ticks import Ticks
 
 _COMPANY_PREFIX = 4_012_345  # seven digits, so partition 5 in both schemes below
 _PARTITION = 5
@@ -96,8 +97,8 @@ class Sensor:
     def __init__(self, index: int, options: Options) -> None:
         self._noise = Noise(options.seed, "sensor", index)
         self._doors = Windows(Noise(options.seed, "sensor", index, "door"), 0.12, 150.0)
-        self._interval_ms = options.sensor_interval_s * 1000
-        self._phase_ms = self._noise.unit(0) * self._interval_ms
+        interval_s = options.sensor_interval_s
+        self.ticks = Ticks(interval_s, self._noise.unit(0) * (interval_s * 1000))
         self._count = 0
         self._set_point_c = 4.0 if index % 3 else -20.0
         self._excess_c = 0.0
@@ -107,10 +108,11 @@ class Sensor:
     def observe(self, end_ms: int) -> list[Observed]:
         """Every measurement due before *end_ms*, in order."""
         seen = []
-        while (at_ms := int(self._phase_ms + self._count * self._interval_ms)) < end_ms:
+        while (at_ms := self.ticks.next_ms) < end_ms:
+            self.ticks.advance()
             self._count += 1
             open_door = self._doors.at(at_ms) is not None
-            step_s = self._interval_ms / 1000
+            step_s = self.ticks.interval_s
             share = 1.0 - exp(-step_s / (180.0 if open_door else 420.0))
             self._excess_c += (
                 (18.0 - self._set_point_c if open_door else 0.0) - self._excess_c

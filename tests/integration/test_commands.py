@@ -349,3 +349,30 @@ def test_other_tenants_reach_no_command(post: Post) -> None:
     ):
         answer = post.client.post(path, json=body)
         assert (answer.status_code, answer.json().get("field")) == (422, field), answer.text
+
+
+def test_the_simulator_obeys_and_reports_more_often(post: Post) -> None:
+    prefix = f"sim{uuid4().hex[:6]}-"
+    command = (
+        f"--devices 1 --readers 0 --sensors 0 --for 0 --interval 3600 --prefix {prefix}".split()
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "firmware_sim", "run", "--mqtt", post.broker.url, *command],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as simulator:
+        try:
+            name = f"{prefix}vehicle-00001"
+            path = f"/v1/devices/{name}"
+            wait_until(lambda: post.client.get(path).json().get("online"), "it is there")
+            assert post.client.get(f"{path}/positions").json()["items"] == []
+            done = post.outcome(post.command(name, "interval", payload={"interval_s": 0.1}))
+            assert (done["state"], done["result"]) == ("succeeded", {"interval_s": 0.1})
+            wait_until(
+                lambda: len(post.client.get(f"{path}/positions").json()["items"]) >= 5, "positions"
+            )
+            failed = post.outcome(post.command(name, "self-destruct"))
+            assert failed["state"] == "failed"
+        finally:
+            simulator.terminate()
