@@ -111,6 +111,7 @@ def test_without_a_key_it_asks_and_a_wrong_one_is_explained(
     watched: Watched, fake: FakeWaymark
 ) -> None:
     watched.page.goto(fake.url)
+    watched.page.get_by_role("button", name="Use an API key instead").click()
     watched.page.get_by_label("API key").fill("wmk_wrong")
     watched.page.keyboard.press("Enter")
     watched.until("document.getElementById('signin-error').textContent !== ''")

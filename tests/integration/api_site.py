@@ -89,8 +89,10 @@ def client_of(url: str, key: str) -> httpx.AsyncClient:
 class ThreadedSite:
     """An api in a thread of its own, for tests that share one; enters as its address and key."""
 
-    def __init__(self, database_url: str, redis_url: str) -> None:
-        self._urls = database_url, redis_url
+    def __init__(
+        self, database_url: str, redis_url: str, *, key: str | None = None, **overrides: object
+    ) -> None:
+        self._site = partial(api_site, database_url, redis_url, key=key, **overrides)
         self._address: queue.Queue[tuple[str, str]] = queue.Queue()
         self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(
@@ -100,7 +102,7 @@ class ThreadedSite:
     async def _serve(self) -> None:
         stopped = asyncio.Event()
         self._stop = partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set)
-        async with api_site(*self._urls) as site:
+        async with self._site() as site:
             self._address.put((site.url, site.key))
             await stopped.wait()
 

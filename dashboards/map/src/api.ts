@@ -1,5 +1,6 @@
-/** The REST API, as far as the map needs it. Every call carries the key in a header and times out. */
+/** The REST API, as far as the map needs it. Every call carries the credential in a header and times out. */
 
+import type { Credential } from './credential.ts';
 import type { Box } from './ground.ts';
 import type { Alert, AlertState, DeviceSummary, Fence, FenceBody, LonLat, PreviewLine, Visit, WaymarkEvent } from './model.ts';
 import { jsonLines } from './ndjson.ts';
@@ -35,7 +36,7 @@ export interface TrailPoint {
 }
 
 export class Api {
-  constructor(private readonly key: string) {}
+  constructor(private readonly credential: Credential) {}
 
   async mapStyleUrl(): Promise<string | null> {
     const config = await this.get<{ style_url?: string | null }>('map/config');
@@ -139,9 +140,15 @@ export class Api {
   ): Promise<Response> {
     const sent = body === undefined ? {} : { body: JSON.stringify(body) };
     const type: Record<string, string> = body === undefined ? {} : { 'Content-Type': 'application/json' };
-    const answer = await fetch(`/v1/${path}`, {
-      method, signal, headers: { Authorization: `Bearer ${this.key}`, ...type, ...headers }, ...sent,
+    const once = (): Promise<Response> => fetch(`/v1/${path}`, {
+      method, signal, headers: { Authorization: `Bearer ${this.credential.token}`, ...type, ...headers }, ...sent,
     });
+    let answer = await once();
+    if (answer.status === 401) {
+      const renewal = await this.credential.renew();
+      if (renewal === 'later') throw new ApiError(503, 'the server cannot tell who you are at the moment');
+      if (renewal === 'renewed') answer = await once();
+    }
     if (!answer.ok) throw refusal(answer.status, (await answer.json().catch(() => ({}))) as Problem);
     return answer;
   }

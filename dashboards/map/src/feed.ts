@@ -5,6 +5,7 @@
  * ends both. Knows nothing of the DOM or the fleet.
  */
 
+import type { Credential } from './credential.ts';
 import type { Position, WaymarkEvent } from './model.ts';
 
 export type FeedStatus =
@@ -70,8 +71,9 @@ export class Feed {
   private cursor: number | null = null;
   private stopped = false;
   private prompt = true;
+  private greeted = false;
 
-  constructor(private readonly token: string, private readonly handlers: FeedHandlers, private readonly world: World) {}
+  constructor(private readonly credential: Pick<Credential, 'token' | 'renew'>, private readonly handlers: FeedHandlers, private readonly world: World) {}
 
   start(): void {
     this.stopped = false;
@@ -91,12 +93,18 @@ export class Feed {
     this.open();
   }
 
+  /** Go on by a newer token, before the one that was shown ends. */
+  showToken(token: string): void {
+    if (this.greeted) this.socket?.send(JSON.stringify({ op: 'auth', token }));
+  }
+
   private open(): void {
     const socket = this.world.open();
     this.socket = socket;
     this.cancelTimer = this.world.after(ANSWER_MS, () => this.lost(socket, 0, 'no answer'));
     socket.onopen = () => {
-      socket.send(JSON.stringify({ op: 'auth', token: this.token }));
+      socket.send(JSON.stringify({ op: 'auth', token: this.credential.token }));
+      this.greeted = true;
       const since = this.cursor === null ? {} : { since: this.cursor };
       socket.send(JSON.stringify({ op: 'subscribe', id: 'fleet', filter: {}, ...since }));
     };
@@ -108,6 +116,7 @@ export class Feed {
     this.cancelTimer();
     const socket = this.socket;
     this.socket = null;
+    this.greeted = false;
     if (socket === null) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
@@ -116,7 +125,19 @@ export class Feed {
   private lost(socket: Socket, code: number, reason: string): void {
     if (socket !== this.socket) return;
     this.drop();
-    if (code === UNAUTHORIZED) return this.refuse(reason || 'the server refused this key');
+    if (code === UNAUTHORIZED) return void this.renew(reason || 'the server refused this credential');
+    this.comeBack();
+  }
+
+  private async renew(reason: string): Promise<void> {
+    const renewal = await this.credential.renew();
+    if (this.stopped || this.socket !== null) return;
+    if (renewal === 'over') return this.refuse(reason);
+    // After a pause all the same, in case the server refuses the new one too.
+    this.comeBack();
+  }
+
+  private comeBack(): void {
     const retry_ms = retryMs(this.attempt, this.world.random());
     this.attempt += 1;
     this.handlers.status({ kind: 'reconnecting', attempt: this.attempt, retry_ms });

@@ -1,18 +1,19 @@
 /**
- * The page at work with one API key: news from the feed goes into the fleet, the fleet onto the map.
+ * The page at work for one credential: news from the feed goes into the fleet, the fleet onto the map.
  *
  * One instance drives the page's elements; a second one takes them over after the first has ended.
  */
 
 import { AlertDesk } from './alert_desk.ts';
 import { ApiError, type Api } from './api.ts';
+import type { Credential } from './credential.ts';
 import { FenceDesk } from './fence_desk.ts';
 import { Feed, type FeedStatus } from './feed.ts';
 import { Fleet, liveState, placeAt, type Device, type Now } from './fleet.ts';
 import { toLonLat } from './geo.ts';
 import type { Alert, LiveState, Position, WaymarkEvent } from './model.ts';
 import { browserWorld } from './socket.ts';
-import { byId } from './view/dom.ts';
+import { byId, say } from './view/dom.ts';
 import { DeviceList } from './view/device_list.ts';
 import { DevicePanel } from './view/device_panel.ts';
 import { EventList } from './view/event_list.ts';
@@ -76,7 +77,7 @@ export class LiveMap {
   private described_ms = 0;
   private refused: (message: string) => void = () => {};
 
-  constructor(private readonly api: Api, key: string) {
+  constructor(private readonly api: Api, private readonly credential: Credential) {
     const asking = (ask: () => Promise<void>): Promise<void> => this.asking(ask);
     this.fences = new FenceDesk(api, this.view, {
       asking,
@@ -84,15 +85,16 @@ export class LiveMap {
       visit: (event) => this.visit(event),
     });
     this.alerts = new AlertDesk(api, asking, (alert) => this.visitAlert(alert), () => this.tabs.open('alerts'));
-    this.feed = new Feed(key, {
+    this.feed = new Feed(credential, {
       positions: (positions, live) => this.takePositions(positions, live),
       event: (event) => this.takeEvent(event),
       gap: () => void this.catchUp(),
       status: (status) => this.takeStatus(status),
     }, browserWorld());
+    credential.onToken((token) => this.feed.showToken(token));
   }
 
-  /** Work until the server refuses the key; answers with its reason. */
+  /** Work until the server refuses the credential, or somebody signs out; answers with the reason. */
   async run(): Promise<string> {
     const refusal = new Promise<string>((resolve) => (this.refused = resolve));
     new Labels(this.view.map, this.fleet, this.layer, page_s);
@@ -295,6 +297,9 @@ export class LiveMap {
       map.triggerRepaint();
     });
     map.on('render', () => (this.frames += 1));
+    const signOut = byId<HTMLButtonElement>('signout');
+    say(signOut, this.credential.who === null ? 'Sign out' : `Sign out ${this.credential.who}`);
+    signOut.onclick = () => void this.credential.signOut().then(() => this.refused('You are signed out.'));
     byId('fit').onclick = () => this.view.fit(insets(), 700);
     document.onkeydown = (key) => this.shortcut(key);
   }

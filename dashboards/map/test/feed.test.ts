@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Renewal } from '../src/credential.ts';
 import { Feed, retryMs, type FeedStatus, type Socket } from '../src/feed.ts';
 import type { WaymarkEvent } from '../src/model.ts';
 
@@ -28,7 +29,9 @@ class FakeWorld {
   gaps = 0;
   private timers: { at: number; run: () => void }[] = [];
   private now = 0;
-  readonly feed = new Feed('wmk_x', {
+  renewals: Renewal[] = [];
+  readonly credential = { token: 'wmk_x', renew: () => Promise.resolve(this.renewals.shift() ?? ('over' as const)) };
+  readonly feed = new Feed(this.credential, {
     positions: () => {},
     event: (event) => this.events.push(event.cursor),
     gap: () => (this.gaps += 1),
@@ -73,6 +76,9 @@ class FakeWorld {
     this.last.say({ type: 'event', cursor, event: { id: `e${cursor}`, cursor } as WaymarkEvent });
   }
 }
+
+/** All that waits for nothing but promises is done. */
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 test('the key goes first, then the subscription, and the snapshot makes it live', () => {
   const world = new FakeWorld();
@@ -130,14 +136,46 @@ test('the waits grow with jitter up to a bound, and a success starts them anew',
   assert.deepEqual(world.statuses.at(-1), { kind: 'reconnecting', attempt: 1, retry_ms: 500 });
 });
 
-test('a refused key ends it, and nothing is tried again', () => {
+test('a refused key ends it, and nothing is tried again', async () => {
   const world = new FakeWorld();
   world.feed.start();
   world.last.onopen?.();
   world.last.onclose?.({ code: 4401, reason: 'this API key was revoked' });
+  await settled();
   assert.deepEqual(world.statuses.at(-1), { kind: 'refused', message: 'this API key was revoked' });
   world.pass(600_000);
   world.feed.hurry();
+  assert.equal(world.sockets.length, 1);
+});
+
+test('a token that has ended is renewed, and the feed comes back with the new one after a pause', async () => {
+  const world = new FakeWorld();
+  world.feed.start();
+  world.connect(7);
+  world.renewals.push('renewed', 'later');
+  world.credential.token = 'second';
+  world.last.onclose?.({ code: 4401, reason: 'expired' });
+  await settled();
+  assert.equal(world.sockets.length, 1);
+  world.pass(2_000);
+  world.connect(7);
+  assert.deepEqual(world.last.sent[0], { op: 'auth', token: 'second' });
+  assert.equal(world.last.sent[1]?.['since'], 7);
+  // Nobody can tell at the moment: it goes on trying.
+  world.last.onclose?.({ code: 4401, reason: 'expired' });
+  await settled();
+  world.pass(2_000);
+  assert.equal(world.sockets.length, 3);
+});
+
+test('a newer token is shown on the open socket, and not on one that is still opening', () => {
+  const world = new FakeWorld();
+  world.feed.start();
+  world.feed.showToken('early');
+  assert.deepEqual(world.last.sent, []);
+  world.connect(7);
+  world.feed.showToken('newer');
+  assert.deepEqual(world.last.sent.at(-1), { op: 'auth', token: 'newer' });
   assert.equal(world.sockets.length, 1);
 });
 
