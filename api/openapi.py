@@ -38,6 +38,7 @@ TAGS = {
     "ledger": "What became of everything each device sent.",
     "map": "What the live map must know before anybody signed in.",
     "orders": "Where all shipments of an order are.",
+    "pickups": "Requests to pick something up, once or again and again.",
     "positions": "Where everything is now.",
     "privacy": "What is forgotten on request, and how long a tenant keeps its data.",
     "rules": "Which events are worth an alert.",

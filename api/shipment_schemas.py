@@ -26,6 +26,7 @@ from tracking.shipments import (
     Parties,
     Place,
     Plan,
+    PlannedWindow,
     Proof,
     Status,
     Stop,
@@ -257,28 +258,42 @@ def changes_of(given: ShipmentPatch) -> Mapping[str, Any]:
     return members
 
 
+def stop_of(given: StopInput, where: str, fallback_name: str) -> Stop:
+    """One stop as planned; `where` is its place in what was sent. Raises as `plan_of`."""
+    _check_stop(given, where)
+    named = msgspec.structs.replace(given, name=given.name or fallback_name)
+    return msgspec.convert(named, Stop, from_attributes=True)
+
+
+def window_of(given: WindowInput, where: str) -> PlannedWindow:
+    """A planned window; raises as `plan_of`."""
+    _check_window(given, where)
+    return msgspec.convert(given, PlannedWindow, from_attributes=True)
+
+
 def _stops(given: tuple[StopInput, ...]) -> tuple[Stop, ...]:
-    for i, stop in enumerate(given):
-        where = f"stops[{i}]"
-        if stop.place is not None and stop.fence is not None:
-            raise _fault(f"{where}.fence", "give a place or a fence, not both")
-        window = stop.window
-        if window is None:
-            continue
-        try:
-            zone_of(window.time_zone)
-        except InputError as exc:
-            raise _fault(f"{where}.window.time_zone", str(exc)) from None
-        for name, edge in (("from", window.start), ("to", window.end)):
-            if edge is not None and not 1970 <= edge.year < 9999:
-                raise _fault(f"{where}.window.{name}", "times reach from 1970 to 9998")
-        if window.start and window.end and window.start > window.end:
-            raise _fault(f"{where}.window.to", "it is before `from`")
-    named = [
-        msgspec.structs.replace(stop, name=stop.name or f"{stop.kind} {i + 1}")
-        for i, stop in enumerate(given)
-    ]
-    return tuple(msgspec.convert(stop, Stop, from_attributes=True) for stop in named)
+    return tuple(
+        stop_of(stop, f"stops[{i}]", f"{stop.kind} {i + 1}") for i, stop in enumerate(given)
+    )
+
+
+def _check_stop(stop: StopInput, where: str) -> None:
+    if stop.place is not None and stop.fence is not None:
+        raise _fault(f"{where}.fence", "give a place or a fence, not both")
+    if stop.window is not None:
+        _check_window(stop.window, f"{where}.window")
+
+
+def _check_window(window: WindowInput, where: str) -> None:
+    try:
+        zone_of(window.time_zone)
+    except InputError as exc:
+        raise _fault(f"{where}.time_zone", str(exc)) from None
+    for name, edge in (("from", window.start), ("to", window.end)):
+        if edge is not None and not 1970 <= edge.year < 9999:
+            raise _fault(f"{where}.{name}", "times reach from 1970 to 9998")
+    if window.start and window.end and window.start > window.end:
+        raise _fault(f"{where}.to", "it is before `from`")
 
 
 def override_of(given: OverrideInput, author: str) -> Override:

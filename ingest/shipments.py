@@ -11,6 +11,7 @@ from ingest.announce import event_announcements
 from ingest.following import Following
 from tracking.feed import EventRecord, Publisher, fences_notice
 from tracking.store.connection import Connection
+from tracking.store.pickup_series import make_due_pickups
 from tracking.store.rederive import rederive
 from tracking.store.shipment_turn import (
     mark_concerned,
@@ -38,6 +39,7 @@ async def turn(conn: Connection) -> Derived | None:
         if taken is None:
             return None
         await mark_concerned(conn, taken)
+        await make_due_pickups(conn, taken.tenant)
         numbers = await waiting(conn, taken, _AT_ONCE)
         done = await rederive(conn, taken.tenant, numbers)
         return Derived(taken.tenant.name, done.records, done.fence_revision)

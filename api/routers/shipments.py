@@ -36,7 +36,14 @@ from api.shipment_schemas import (
 )
 from tracking.access import Principal
 from tracking.custody import Custody, Ref
-from tracking.feed import CloudEvent, cloud_event, encode_event, events_channel, fences_notice
+from tracking.feed import (
+    CloudEvent,
+    EventRecord,
+    cloud_event,
+    encode_event,
+    events_channel,
+    fences_notice,
+)
 from tracking.shipments import Override, Plan
 from tracking.store.alerts import Tenant
 from tracking.store.custody import custody_of, last_position, list_track
@@ -109,9 +116,9 @@ async def create(request: Request, caller: Writer, _: Annotated[NoQuery, Query()
     """Plan a shipment. Its status follows by itself once something carries it (attachments)."""
     given = decoded(await request.body(), ShipmentInput)
     plan = plan_of(given, given.id or secrets.token_hex(8))
-    await _check_fences(services_of(request), caller, plan)
+    await check_fences(services_of(request), caller, plan)
     done = await services_of(request).pool.run(
-        create_shipment, _tenant(caller), plan, author=caller.name
+        create_shipment, tenant_of(caller), plan, author=caller.name
     )
     if done is None:
         raise Problem(409, f"shipment {plan.id!r} is there already: PATCH changes it", field="id")
@@ -160,10 +167,10 @@ async def edit(
         return msgspec.structs.replace(plan, **changes)
 
     stored = await _found(request, caller, id)
-    await _check_fences(services_of(request), caller, changed(stored.plan))
+    await check_fences(services_of(request), caller, changed(stored.plan))
     done = await services_of(request).pool.run(
         edit_shipment,
-        _tenant(caller),
+        tenant_of(caller),
         id,
         changed,
         author=caller.name,
@@ -298,7 +305,7 @@ async def withdraw(
 ) -> Response:
     """Withdraw what somebody said; the shipment is what events say again."""
     done = await services_of(request).pool.run(
-        unsay, _tenant(caller), id, number, author=caller.name
+        unsay, tenant_of(caller), id, number, author=caller.name
     )
     if done is None:
         raise not_found(f"override {number} of shipment {id!r}")
@@ -315,7 +322,7 @@ async def _found(request: Request, caller: Principal, id_: str) -> StoredShipmen
 
 
 async def _say(request: Request, caller: Principal, id_: str, said: Override) -> Response:
-    done = await services_of(request).pool.run(say, _tenant(caller), id_, said)
+    done = await services_of(request).pool.run(say, tenant_of(caller), id_, said)
     if done is None:
         raise not_found(f"shipment {id_!r}")
     return await _edited(request, caller, done)
@@ -323,11 +330,18 @@ async def _say(request: Request, caller: Principal, id_: str, said: Override) ->
 
 async def _edited(request: Request, caller: Principal, done: Edited) -> Response:
     """Tell everybody of an edit, and the caller what came of it."""
-    notices = [(events_channel(caller.tenant), encode_event(record)) for record in done.records]
-    if done.fence_revision is not None:
-        notices.append(fences_notice(caller.tenant, done.fence_revision))
-    await services_of(request).publisher.publish(notices)
+    await announce(services_of(request), caller, done.records, done.fence_revision)
     return await _told(request, caller, done.shipment)
+
+
+async def announce(
+    services: Services, caller: Principal, records: list[EventRecord], fence_revision: int | None
+) -> None:
+    """Publish the events of an edit, and that fences moved with it."""
+    notices = [(events_channel(caller.tenant), encode_event(record)) for record in records]
+    if fence_revision is not None:
+        notices.append(fences_notice(caller.tenant, fence_revision))
+    await services.publisher.publish(notices)
 
 
 async def _told(request: Request, caller: Principal, stored: StoredShipment) -> Response:
@@ -353,7 +367,7 @@ async def details(
     return found
 
 
-async def _check_fences(services: Services, caller: Principal, plan: Plan) -> None:
+async def check_fences(services: Services, caller: Principal, plan: Plan) -> None:
     """Refuse stops in fences that are not there."""
     known: dict[str, Any] = {}
     for i, stop in enumerate(plan.stops):
@@ -367,5 +381,6 @@ async def _check_fences(services: Services, caller: Principal, plan: Plan) -> No
             raise Problem(422, f"{field}: there is no fence {stop.fence!r}", field=field)
 
 
-def _tenant(caller: Principal) -> Tenant:
+def tenant_of(caller: Principal) -> Tenant:
+    """Whose shipments a caller edits."""
     return Tenant(caller.tenant, caller.tenant_id)

@@ -140,6 +140,43 @@ CREATE TABLE share_link (
 );
 CREATE INDEX share_link_shipment ON share_link (shipment_number);
 
+-- Requests to pick something up. Each is a stop of a shipment; a series makes one after the other.
+CREATE TABLE pickup (
+    number          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id       integer NOT NULL REFERENCES tenant,
+    id              text NOT NULL CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
+    kind            text NOT NULL CHECK (kind IN ('on_demand', 'scheduled', 'recurring')),
+    express         boolean NOT NULL DEFAULT false,
+    note            text,
+    shipment_number bigint REFERENCES shipment, -- NULL: a series
+    stop            integer NOT NULL DEFAULT 0,
+    series_number   bigint REFERENCES pickup,   -- what made it
+    recurrence      jsonb,                      -- of a series: tracking.pickups.Recurrence
+    template        jsonb,                      -- of a series: the plan of each of its shipments
+    due_at          timestamptz,                -- of a series: when the next is to be made
+    failed_at       timestamptz,                -- the last attempt, unless it was rescheduled since
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    created_by      text,
+    cancelled_at    timestamptz,
+    cancelled_by    text,
+    UNIQUE (tenant_id, id),
+    CHECK ((shipment_number IS NULL) = (recurrence IS NOT NULL))
+);
+CREATE INDEX pickup_shipment ON pickup (shipment_number);
+CREATE INDEX pickup_due ON pickup (tenant_id, due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE pickup_attempt (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id     integer NOT NULL,
+    pickup_number bigint NOT NULL REFERENCES pickup,
+    at            timestamptz NOT NULL,
+    reason        text NOT NULL,
+    note          text,
+    made_by       text,
+    made_at       timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX pickup_attempt_pickup ON pickup_attempt (pickup_number);
+
 SELECT guard_table('asset', 'SELECT, INSERT, UPDATE');
 SELECT guard_table('attachment', 'SELECT, INSERT, UPDATE');
 SELECT guard_table('shipment', 'SELECT, INSERT, UPDATE');
@@ -153,4 +190,9 @@ SELECT audit_table('attachment', 'attachments');
 SELECT audit_table('shipment', 'shipments', ignored => '{status,record,devices,dirty,due_at}');
 SELECT audit_table('shipment_override', 'shipments',
     '(SELECT s.id FROM shipment s WHERE s.number = r.shipment_number)');
+SELECT guard_table('pickup', 'SELECT, INSERT, UPDATE');
+SELECT guard_table('pickup_attempt', 'SELECT, INSERT');
+SELECT audit_table('pickup', 'pickups', ignored => '{due_at}');
+SELECT audit_table('pickup_attempt', 'pickups',
+    '(SELECT p.id FROM pickup p WHERE p.number = r.pickup_number)');
 SELECT audit_table('share_link', 'share-links', secret => '{digest}');

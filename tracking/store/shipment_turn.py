@@ -11,6 +11,7 @@ SELECT c.tenant_id, t.name, c.cursor FROM shipment_cursor c JOIN tenant t ON t.i
 WHERE c.cursor < t.feed_cursor
     OR EXISTS (SELECT FROM shipment s WHERE s.tenant_id = c.tenant_id AND s.dirty)
     OR EXISTS (SELECT FROM shipment s WHERE s.tenant_id = c.tenant_id AND s.due_at <= now())
+    OR EXISTS (SELECT FROM pickup p WHERE p.tenant_id = c.tenant_id AND p.due_at <= now())
 ORDER BY c.visited_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED
 """
 

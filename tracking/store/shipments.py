@@ -133,14 +133,18 @@ async def insert_shipment(
     row = await made.fetchone()
     if row is None:
         return None
-    # Tenants without shipments cost the follower nothing.
+    await have_followed(conn, tenant_id)
+    number: int = row[0]
+    return number
+
+
+async def have_followed(conn: Connection, tenant_id: int) -> None:
+    """Have the follower look at a tenant; those without shipments cost it nothing."""
     await conn.execute(
         "INSERT INTO shipment_cursor (tenant_id, cursor) SELECT id, feed_cursor FROM tenant "
         "WHERE id = %s ON CONFLICT DO NOTHING",
         (tenant_id,),
     )
-    number: int = row[0]
-    return number
 
 
 async def update_plan(conn: Connection, number: int, plan: Plan, *, author: str | None) -> None:
