@@ -10,8 +10,9 @@ from tracking.store.devices import Bbox
 class Interest(NamedTuple):
     """What a subscription wants; None leaves that question open.
 
-    `devices` and `bbox` limit positions and events, `types` and `fences` only events. A type that
-    ends in `.*` stands for all of its family. Without `positions` only events are wanted.
+    `devices` and `bbox` limit positions and events, `types`, `fences` and `shipments` only events.
+    A type that ends in `.*` stands for all of its family. Without `positions` only events are
+    wanted.
     """
 
     devices: frozenset[str] | None = None
@@ -19,6 +20,7 @@ class Interest(NamedTuple):
     types: frozenset[str] | None = None
     fences: frozenset[str] | None = None
     positions: bool = True
+    shipments: frozenset[str] | None = None
 
     @property
     def whole_fleet(self) -> bool:
@@ -44,6 +46,8 @@ class Interest(NamedTuple):
         if self.devices is not None and event.subject not in self.devices:
             return False
         if self.fences is not None and event.fence not in self.fences:
+            return False
+        if self.shipments is not None and event.shipment not in self.shipments:
             return False
         if self.types is not None and self.types.isdisjoint(names_of(event.type)):
             return False

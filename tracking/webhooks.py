@@ -137,6 +137,8 @@ class Matcher:
             devices=_set(wanted.devices),
             bbox=None if wanted.bbox is None else Bbox(*wanted.bbox),
             types=None if types is None or "*" in types else frozenset(types),
+            fences=_set(wanted.fences),
+            shipments=_set(wanted.shipments),
         )
 
     def wants(self, letter: Letter) -> bool:

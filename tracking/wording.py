@@ -42,6 +42,10 @@ _WHAT = {
     "alert.escalated": "alert {rule} was escalated",
     "alert.resolved": "alert {rule} is resolved",
     "alert.reopened": "alert {rule} is open again",
+    "shipment.status_changed": "is now {to}",
+    "shipment.delayed": "is late for {stop_kind} {stop_name}",
+    "stop.arrived": "arrived for {stop_kind} {stop_name}",
+    "stop.departed": "left {stop_kind} {stop_name}",
     "webhook.test": "sends a test",
     "webhook.disabled": "was disabled: {reason}",
 }

@@ -43,6 +43,11 @@ def record(type_: str = "fence.entered", subject: str = "van-7", **data: Any) ->
         (Wanted(types=("trip.*",)), record(), False),
         (Wanted(devices=("van-7",)), record(), True),
         (Wanted(devices=("van-8",)), record(), False),
+        (Wanted(fences=("depot",)), record(fence="depot"), True),
+        (Wanted(fences=("depot",)), record(fence="yard"), False),
+        (Wanted(fences=("depot",)), record("trip.started"), False),
+        (Wanted(shipments=("s-1",)), record("stop.arrived", "shipment/s-1", shipment="s-1"), True),
+        (Wanted(shipments=("s-1",)), record("stop.arrived", "shipment/s-2", shipment="s-2"), False),
         (Wanted(bbox=(5, 52, 6, 53)), record(lon=5.1, lat=52.1), True),
         (Wanted(bbox=(6, 52, 7, 53)), record(lon=5.1, lat=52.1), False),
         (Wanted(bbox=(6, 52, 7, 53)), record(), True),
@@ -142,7 +147,9 @@ def test_events_read_as_sentences_in_the_time_of_the_place() -> None:
         == "van-7 entered depot at Sun 08 Mar 2026 13:00:00 CET."
     )
     assert rendered("$data.depth.m|$data.none|${data.fence}s|$$", event, "UTC") == "3||depots|$"
-    assert rendered("$what", record("shipment.eta_changed"), "UTC") == "shipment eta changed"
+    assert rendered("$what", record("sensor.breached"), "UTC") == "sensor breached"
+    moved = record("shipment.status_changed", "shipment/s-1", to="in_transit")
+    assert rendered(TITLE, moved, "UTC") == "shipment/s-1 is now in_transit"
     alert = record("alert.opened", rule="night", severity="critical")
     assert rendered("$subject $what", alert, "UTC") == "van-7 raised critical alert night"
 
