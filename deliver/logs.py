@@ -2,6 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Self, TypeVar
 
@@ -15,6 +16,8 @@ T = TypeVar("T")
 # Letters kept for targets that keep up: 1 MiB or so for a tenant.
 _KEPT = 1_000
 _PAGE = 500
+# Pages of the log further back, for targets that catch up.
+_BLOCKS = 8
 
 
 class Stores:
@@ -63,6 +66,8 @@ class Log:
         # In memory is what has a cursor in (tail, head].
         self._tail = 0
         self.head: int | None = None
+        self._blocks: OrderedDict[int, Page] = OrderedDict()
+        self._reading = asyncio.Lock()
         self.listeners: set[Callable[[], None]] = set()
         self._kick = asyncio.Event()
         self._kick.set()
@@ -93,10 +98,10 @@ class Log:
             return Page([], cursor)
         if cursor >= self._tail:
             return Page(self._letters[bisect_right(self._cursors, cursor) :], self.head)
-        page = await self._stores.insist(
-            lambda conn: events_after(conn, self._tenant_id, cursor, limit=_PAGE)
-        )
-        return _lettered(page)
+        start = cursor // _PAGE * _PAGE
+        block = await self._block(start)
+        letters = [one for one in block.letters if cursor < one.record.cursor <= block.covered]
+        return Page(letters, block.covered)
 
     async def of_subject(self, subject: str, after: int, upto: int, limit: int) -> Page:
         """What follows a cursor of one subject."""
@@ -104,6 +109,27 @@ class Log:
             lambda conn: events_of_subject(conn, self._tenant_id, subject, after, upto, limit=limit)
         )
         return _lettered(page)
+
+    async def _block(self, start: int) -> Page:
+        """The letters with cursors in (start, start + a page]; whole ones are kept for others.
+
+        After an outage many targets read the same of the log, each a little at a time.
+        """
+        async with self._reading:
+            block = self._blocks.get(start)
+            if block is None:
+                end, head = start + _PAGE, self.head or start
+                page = await self._stores.insist(
+                    lambda conn: events_after(conn, self._tenant_id, start, limit=_PAGE)
+                )
+                block = Page(_lettered(page).letters, min(end, head))
+                if end <= head:
+                    self._blocks[start] = block
+            else:
+                self._blocks.move_to_end(start)
+            while len(self._blocks) > _BLOCKS:
+                self._blocks.popitem(last=False)
+        return block
 
     async def _read_on(self, head: int) -> bool:
         """Whether there is more than was read now."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Self
 
 import aiohttp
@@ -36,6 +37,8 @@ class Sender:
     def __init__(self, egress: Egress, resolver: AbstractResolver | None = None) -> None:
         self._egress = egress
         self._resolver = resolver
+        # Parsing takes longer than signing.
+        self._url_fault = lru_cache(maxsize=4_096)(egress.url_fault)
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
@@ -65,7 +68,7 @@ class Sender:
         now = datetime.now(UTC)
         now_us = to_us(now)
         # The settings may have changed since it was saved.
-        fault = self._egress.url_fault(url)
+        fault = self._url_fault(url)
         if fault is not None:
             return Outcome(now_us, ok=False, latency_ms=0, error=fault)
         headers = {
