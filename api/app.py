@@ -64,6 +64,7 @@ from api.routers import (
 )
 from api.routers import map as live_map
 from api.routers.preview import preview_routes
+from api.rpc.server import RpcServer
 from api.services import Services
 from api.socket import Exchange, FeedProtocol
 from tracking.broker_access import Foreign
@@ -121,6 +122,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
                 services.publisher,
                 services.command_waits,
                 SharedRates(redis_url, rates),
+                RpcServer(services),
             ):
                 yield
         finally:

@@ -1,0 +1,1 @@
+"""The gRPC service: one proto, its generated code, and the shell that answers calls."""
