@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from api.rpc import tracking_pb2 as pb
 from api.schemas import checked_bbox
+from tracking.errors import InputError
 from tracking.feed import EventRecord, PositionUpdate
 from tracking.store.devices import Bbox, DeviceView
 from tracking.times import from_us
@@ -74,12 +75,15 @@ def bbox_of(request: pb.ListDevicesRequest | pb.StreamFilter) -> Bbox | None:
     """The box of a request, where it has one.
 
     Raises:
-        ValueError: it is none.
+        InputError: it is none.
     """
     if not request.HasField("bbox"):
         return None
     box = request.bbox
-    return checked_bbox([box.min_lon, box.min_lat, box.max_lon, box.max_lat])
+    try:
+        return checked_bbox([box.min_lon, box.min_lat, box.max_lon, box.max_lat])
+    except ValueError as exc:
+        raise InputError(f"bbox: {exc}", field="bbox") from None
 
 
 def given(request: Any, **parameters: str) -> dict[str, Any]:  # noqa: ANN401 -- any request
@@ -107,7 +111,7 @@ def _has_presence(request: Any, field: str) -> bool:  # noqa: ANN401
 
 def _moment(value: Timestamp, field: str) -> datetime:
     if not (_FIRST_S <= value.seconds <= _LAST_S and 0 <= value.nanos < 1_000_000_000):
-        raise ValueError(f"{field}: times reach from 1970 to 9998")
+        raise InputError(f"{field}: times reach from 1970 to 9998", field=field)
     return value.ToDatetime(tzinfo=UTC)
 
 

@@ -176,8 +176,6 @@ class TrackingService(TrackingServiceServicer):
             first = exc.errors()[0]
             field = str(first["loc"][0])
             await _abort(context, Problem(422, f"{field}: {first['msg']}", field=field))
-        except ValueError as exc:
-            await _abort(context, Problem(422, str(exc), field=str(exc).partition(":")[0]))
         except StoreUnavailable as exc:
             logger.warning("answered UNAVAILABLE: %s", exc)
             await _abort(context, Problem(503, str(exc)))
