@@ -146,14 +146,10 @@ class Settings(BaseSettings):
     )
     http_host: str = Field("127.0.0.1", description="Address the api listens on")
     http_port: int = Field(8080, ge=0, le=65_535, description="Port of the api; 0 picks one")
-<<<<<<< HEAD
-    cors_origins: Words = Field(
-=======
     grpc_port: int = Field(
         0, ge=0, le=65_535, description="Port of the gRPC service, at the api's address; 0 is off"
     )
-    cors_origins: Annotated[list[str], NoDecode] = Field(
->>>>>>> 002ce4c (api: gRPC, the calls that answer once)
+    cors_origins: Words = Field(
         [], description="Origins allowed to call the api from a browser, comma-separated"
     )
     trusted_proxies: Annotated[Words, AfterValidator(_networks)] = Field(

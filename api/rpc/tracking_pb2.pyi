@@ -526,7 +526,6 @@ class StreamFilter(_message.Message):
     BBOX_FIELD_NUMBER: _builtins.int
     TYPES_FIELD_NUMBER: _builtins.int
     FENCES_FIELD_NUMBER: _builtins.int
-    SHIPMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -539,8 +538,6 @@ class StreamFilter(_message.Message):
     def fences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """of events"""
 
-    @_builtins.property
-    def shipments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -548,11 +545,10 @@ class StreamFilter(_message.Message):
         bbox: Global___BoundingBox | None = ...,
         types: _abc.Iterable[_builtins.str] | None = ...,
         fences: _abc.Iterable[_builtins.str] | None = ...,
-        shipments: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bbox", b"bbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bbox", b"bbox", "devices", b"devices", "fences", b"fences", "shipments", b"shipments", "types", b"types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bbox", b"bbox", "devices", b"devices", "fences", b"fences", "types", b"types"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,5 +1,7 @@
 """The gRPC service: the same answers as REST, the same refusals, the same streams as the feed."""
 
+import asyncio
+import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +17,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from api.rpc import tracking_pb2 as pb
 from api.rpc.tracking_pb2_grpc import TrackingServiceStub
 from tests.integration.api_site import Rows, Site, api_site, later
-from tests.services import free_port
+from tests.integration.test_api_feed import publish, publish_position
+from tests.services import TIMEOUT_FACTOR, free_port
+from tracking.feed import Publisher
+from tracking.store.keys import list_keys, revoke_key
 
 if TYPE_CHECKING:
     from api.rpc.tracking_pb2_grpc import TrackingServiceAsyncStub
@@ -48,6 +53,12 @@ async def rpc(database_url: str, valkey_url: str) -> AsyncIterator[Rpc]:
         rpc = Rpc(port, site)
         async with rpc.channel:
             yield rpc
+
+
+@pytest.fixture
+async def publisher(valkey_url: str) -> AsyncIterator[Publisher]:
+    async with Publisher(valkey_url) as publisher:
+        yield publisher
 
 
 def at(seconds: float) -> Timestamp:
@@ -238,10 +249,177 @@ class TestRefusals:
             assert await refusal(call) == (grpc.StatusCode.INVALID_ARGUMENT, field)
 
 
+async def messages(call: Any, n: int) -> list[Any]:  # noqa: ANN401 -- a stream of any kind
+    """The next `n` messages of a stream."""
+    async with asyncio.timeout(10 * TIMEOUT_FACTOR):
+        return [await call.read() for _ in range(n)]
+
+
+async def told_of(stream: Any, device: str, fix_time: Timestamp) -> pb.Position:  # noqa: ANN401
+    """The fix of a device and time, once it comes; devices that are there may be told again."""
+    while True:
+        (batch,) = await messages(stream, 1)
+        assert not batch.snapshot
+        for position in batch.positions:
+            assert position.device in {device, "van-1", "van-2"}
+            if (position.device, position.fix_time) == (device, fix_time):
+                found: pb.Position = position
+                return found
+
+
+class TestStreams:
+    async def test_positions_are_a_snapshot_and_then_what_moves(
+        self, rpc: Rpc, rows: Rows, publisher: Publisher
+    ) -> None:
+        for name in ("van-1", "van-2"):
+            rows.device(name)
+        stream = rpc.stub.StreamPositions(pb.StreamPositionsRequest(), metadata=rpc.auth())
+        (first,) = await messages(stream, 1)
+        assert first.snapshot
+        assert [position.device for position in first.positions] == ["van-1", "van-2"]
+        await publish_position(publisher, "van-2", 5.3, 60)
+        moved = await told_of(stream, "van-2", at(60))
+        assert (moved.lon, moved.speed_mps) == (5.3, 1.0)
+
+    async def test_a_filter_limits_positions(
+        self, rpc: Rpc, rows: Rows, publisher: Publisher
+    ) -> None:
+        rows.device("here", lon=5.1)
+        rows.device("there", lon=9.0)
+        box = pb.BoundingBox(min_lon=5, min_lat=51, max_lon=6, max_lat=53)
+        wanted = pb.StreamPositionsRequest(filter=pb.StreamFilter(bbox=box))
+        stream = rpc.stub.StreamPositions(wanted, metadata=rpc.auth())
+        (first,) = await messages(stream, 1)
+        assert [position.device for position in first.positions] == ["here"]
+        await publish_position(publisher, "there", 9.1, 60)
+        await publish_position(publisher, "here", 5.2, 61)
+        assert (await told_of(stream, "here", at(61))).lon == 5.2
+
+    async def test_events_resume_behind_the_cursor_and_go_on_live(
+        self, rpc: Rpc, rows: Rows, publisher: Publisher
+    ) -> None:
+        made = [rows.event("van-1", time=later(n)) for n in range(4)]
+        wanted = pb.StreamEventsRequest(since=made[1].cursor)
+        stream = rpc.stub.StreamEvents(wanted, metadata=rpc.auth())
+        begin, third, fourth = await messages(stream, 3)
+        assert begin.heartbeat_cursor == made[1].cursor
+        assert [third.event.cursor, fourth.event.cursor] == [made[2].cursor, made[3].cursor]
+        assert third.event == await rpc.stub.GetEvent(
+            pb.GetEventRequest(id=made[2].id), metadata=rpc.auth()
+        )
+        await publish(publisher, rows.event("van-1", "trip.ended"))
+        (live,) = await messages(stream, 1)
+        assert live.event.type == "trip.ended"
+
+    async def test_a_stream_cut_at_random_and_resumed_misses_nothing_and_repeats_nothing(
+        self, rpc: Rpc, rows: Rows, publisher: Publisher
+    ) -> None:
+        rng = random.Random(11)
+        made: list[int] = []
+        told: list[int] = []
+
+        async def write() -> None:
+            for n in range(300):
+                event = rows.event("van-1", time=later(n))
+                made.append(event.cursor)
+                # Some that Redis never tells must be found in the database.
+                if rng.random() < 0.8:
+                    await publish(publisher, event)
+                await asyncio.sleep(0)
+
+        writing = asyncio.create_task(write())
+        async with asyncio.timeout(60 * TIMEOUT_FACTOR):
+            while not (writing.done() and told and told[-1] == made[-1]):
+                since = told[-1] if told else 0
+                wanted = pb.StreamEventsRequest(since=since)
+                stream = rpc.stub.StreamEvents(wanted, metadata=rpc.auth())
+                for _ in range(rng.randrange(1, 40)):
+                    (message,) = await messages(stream, 1)
+                    if message.HasField("event"):
+                        told.append(message.event.cursor)
+                    if writing.done() and told and told[-1] == made[-1]:
+                        break
+                stream.cancel()
+        await writing
+        assert told == made
+
+    async def test_a_cursor_of_another_database_is_a_gap(self, rpc: Rpc, rows: Rows) -> None:
+        last = rows.event("van-1")
+        stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(since=10**9), metadata=rpc.auth())
+        begin, gap = await messages(stream, 2)
+        assert begin.heartbeat_cursor == gap.gap_cursor == last.cursor
+
+    async def test_an_idle_stream_tells_how_far_it_is(
+        self, rpc: Rpc, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("api.fanout._HEARTBEAT_S", 0.05)
+        last = rows.event("van-1")
+        stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(), metadata=rpc.auth())
+        told = await messages(stream, 3)
+        assert {message.heartbeat_cursor for message in told} == {last.cursor}
+
+    async def test_another_tenant_hears_nothing(
+        self, rpc: Rpc, rows: Rows, publisher: Publisher, database_url: str
+    ) -> None:
+        with Rows(database_url, "other") as others:
+            others.device("theirs")
+            await publish(publisher, others.event("theirs"))
+        stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(since=0), metadata=rpc.auth())
+        await messages(stream, 1)
+        with Rows(database_url, "other") as others:
+            await publish(publisher, others.event("theirs"))
+        own = rows.event("van-1")
+        await publish(publisher, own)
+        (only,) = await messages(stream, 1)
+        assert only.event.tenant == "default"
+        assert only.event.id == own.id
+
+    async def test_a_revoked_key_ends_a_stream(
+        self, rpc: Rpc, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("api.session._GUARD_S", 0.05)
+        monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+        stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(), metadata=rpc.auth())
+        await messages(stream, 1)
+        revoke_key(database_url, list_keys(database_url)[0].id)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await messages(stream, 1)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+    async def test_a_reader_that_does_not_read_is_sent_away_to_come_back_with_its_cursor(
+        self, rpc: Rpc, rows: Rows, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("api.hub.MAX_EVENTS", 20)
+        monkeypatch.setattr("api.rpc.streams._ROOM_BYTES", 100)
+        stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(since=0), metadata=rpc.auth())
+        await messages(stream, 1)
+        padding = {"padding": "x" * 60_000}
+        for _ in range(200):
+            await publish(publisher, rows.event("van-1", data=padding))
+        told = []
+        with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012 -- whichever read meets it
+            while True:
+                (message,) = await messages(stream, 1)
+                told.append(message.event.cursor)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert told == list(range(1, len(told) + 1))
+        again = pb.StreamEventsRequest(since=told[-1])
+        rest = await messages(rpc.stub.StreamEvents(again, metadata=rpc.auth()), 2)
+        assert rest[1].event.cursor == told[-1] + 1
+
+    async def test_events_have_no_place_in_a_stream_of_positions(self, rpc: Rpc) -> None:
+        request = pb.StreamPositionsRequest(filter=pb.StreamFilter(types=["trip.*"]))
+        stream = rpc.stub.StreamPositions(request, metadata=rpc.auth())
+        assert await refusal(stream.read()) == (grpc.StatusCode.INVALID_ARGUMENT, "filter")
+
+
 def calls(rpc: Rpc, metadata: list[tuple[str, str]]) -> list[Any]:
     """A call of each kind there is; a new one in the proto is covered by being there."""
     service = pb.DESCRIPTOR.services_by_name["TrackingService"]
-    return [
-        getattr(rpc.stub, method.name)(getattr(pb, method.input_type.name)(), metadata=metadata)
-        for method in service.methods
-    ]
+    made = []
+    for method in service.methods:
+        call = getattr(rpc.stub, method.name)(
+            getattr(pb, method.input_type.name)(), metadata=metadata
+        )
+        made.append(call.read() if method.server_streaming else call)
+    return made
