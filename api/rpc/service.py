@@ -22,7 +22,6 @@ from api.cursors import (
     read_number_cursor,
     read_position_cursor,
 )
-from api.dialogue import first_of
 from api.problems import Problem, forbidden, not_found, unauthorized
 from api.rpc import tracking_pb2 as pb
 from api.rpc.messages import bbox_of, device_message, event_message, given, position_message
@@ -30,7 +29,7 @@ from api.rpc.streams import RpcLink, events_wire, positions_wire
 from api.rpc.tracking_pb2_grpc import TrackingServiceServicer
 from api.schemas import DeviceQuery, EventQuery, HistoryQuery, Text, check_range
 from api.services import Services
-from api.session import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHORIZED, Closing, Session
+from api.session import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHORIZED, Closing, Session, first_of
 from tracking.errors import InputError, ProviderUnavailable, StoreUnavailable
 from tracking.interest import Interest
 from tracking.quality import Quality

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from api.rpc import tracking_pb2 as pb
 from api.rpc.tracking_pb2_grpc import TrackingServiceStub
 from tests.integration.api_site import Rows, Site, api_site, later
-from tests.integration.test_api_feed import publish, publish_position
+from tests.integration.feed_source import publish, publish_position
 from tests.services import TIMEOUT_FACTOR, free_port
 from tracking.feed import Publisher
 from tracking.store.keys import list_keys, revoke_key
