@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 from pydantic import Field
 
-from api.schemas import Paged, Query
+from api.schemas import Paged, Selected
 from tracking.broker_access import DEVICE_NAME
 from tracking.commands import CommandName
 from tracking.fence_input import Labels
@@ -83,7 +83,7 @@ class CommandsQuery(Paged):
     ) = Field(None, max_length=8, description="Repeat for several")
 
 
-class WaitQuery(Query):
+class WaitQuery(Selected):
     """How long to wait for a command to end."""
 
     wait_s: float = Field(0, ge=0, le=60, description="Answer when it has ended, or after this")

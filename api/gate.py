@@ -23,6 +23,8 @@ _TOLD = "rates"
 # Who watches over the process asks as often as it likes.
 _FREE = ("/v1/health", "/metrics")
 _SIGN_IN = "/v1/auth/"
+# Brokers ask about every message of a fleet, from one address with one credential.
+_BROKERS = "/v1/broker/"
 
 Scope = Any
 
@@ -58,6 +60,8 @@ class Gate:
         """
         if not self._rates.quotas or scope["path"].startswith(_FREE):
             return
+        if scope["path"].startswith(_BROKERS) and self._stood(_bearer(scope)):
+            return
         who = _household(scope["client"][0])
         verdict = self._rates.take(ADDRESS, who)
         if verdict is not None:
@@ -74,6 +78,8 @@ class Gate:
         Raises:
             Problem: 429, they come too often.
         """
+        if scope["path"].startswith(_BROKERS):
+            return
         verdict = self._rates.take(CREDENTIAL, f"{principal.tenant_id}:{principal.actor}")
         if verdict is not None:
             _tell(scope, CREDENTIAL, verdict)

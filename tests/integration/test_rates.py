@@ -77,6 +77,19 @@ async def test_guessing_ends_soon_and_does_not_lock_out_who_was_let_in(
         assert (await fresh.get("/v1/rules")).status_code == 429
 
 
+async def test_brokers_ask_as_often_as_messages_come_and_guess_as_little_as_others(
+    site_of: Start,
+) -> None:
+    site = await site_of(rate_address_per_min=3, rate_credential_per_min=2, rate_failed_per_min=2)
+    path, asked = "/v1/broker/emqx/acl", {"username": "a/b", "topic": "t", "action": "publish"}
+    answers = [await site.client.post(path, json=asked) for _ in range(20)]
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert await _statuses(site, 3) == [200, 200, 429]
+    async with client_of(site.url, "wmk_" + "x" * 43) as guesser:
+        statuses = {(await guesser.post(path, json=asked)).status_code for _ in range(4)}
+    assert 429 in statuses
+
+
 async def test_asking_without_a_credential_is_no_guess(
     site_of: Start,
 ) -> None:
