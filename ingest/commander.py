@@ -28,7 +28,10 @@ _PUBACK_S = 5.0
 
 
 class Commander:
-    """One task runs `run`; `wake` says that there may be something to send."""
+    """One task runs `run`; `wake` says that there may be something to send.
+
+    `sent` counts the commands the broker took from here.
+    """
 
     def __init__(
         self, database_url: str, name: str, session: Session, publisher: Publisher
@@ -38,6 +41,7 @@ class Commander:
         self._session = session
         self._publisher = publisher
         self._woken = asyncio.Event()
+        self.sent = 0
 
     def wake(self) -> None:
         """Look now rather than within a second."""
@@ -63,6 +67,7 @@ class Commander:
         done = await asyncio.gather(*map(self._publish, taken))
         sent = [downlink.id for downlink, has in zip(taken, done, strict=True) if has]
         unsent = [downlink.id for downlink, has in zip(taken, done, strict=True) if not has]
+        self.sent += len(sent)
         if sent:
             events = await store.insist(lambda conn: downlinks_sent(conn, sent))
             await self._publisher.publish(event_announcements(events))

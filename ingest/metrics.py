@@ -8,6 +8,7 @@ from typing import Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from ingest.commander import Commander
 from ingest.inbox import Inbox
 from ingest.mqtt import Message, Session
 from ingest.pipeline import Committed
@@ -21,7 +22,14 @@ _LINE_EVERY_S = 60.0
 class Metrics:
     """The worker's counters. Entering serves them on `port` (0: nowhere)."""
 
-    def __init__(self, session: Session, inbox: Inbox, publisher: Publisher, port: int) -> None:
+    def __init__(
+        self,
+        session: Session,
+        inbox: Inbox,
+        publisher: Publisher,
+        commander: Commander,
+        port: int,
+    ) -> None:
         self._port = port
         self._session = session
         self.registry = CollectorRegistry()
@@ -43,6 +51,7 @@ class Metrics:
         for name, text, value in (
             ("outstanding", "Messages received and not acknowledged", lambda: session.outstanding),
             ("inbox", "Messages waiting for their transaction", lambda: len(inbox)),
+            ("commands", "Commands the broker took", lambda: commander.sent),
             ("reconnects", "Lost MQTT connections", lambda: session.reconnects),
             ("redelivered", "Messages the broker sent again", lambda: session.redelivered),
             (

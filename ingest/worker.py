@@ -87,10 +87,12 @@ class Worker:
             self._policy,
             self._fences,
         )
-        self.metrics = Metrics(self.session, self._inbox, self._publisher, settings.metrics_port)
         self._name = f"waymark-ingest-{index}"
         self._commander = Commander(
             self._database_url, f"{self._name}-commands", self.session, self._publisher
+        )
+        self.metrics = Metrics(
+            self.session, self._inbox, self._publisher, self._commander, settings.metrics_port
         )
         self._work_to_repair = asyncio.Event()
         self._fences_edited = asyncio.Event()

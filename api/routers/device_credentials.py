@@ -16,7 +16,7 @@ from api.fence_schemas import decoded
 from api.openapi import documented
 from api.problems import Problem, not_found
 from api.routers.devices import DeviceName
-from api.schemas import NoQuery, Paged
+from api.schemas import NoQuery, Paged, Selected
 from api.services import Services, services_of
 from tracking.access import Principal
 from tracking.broker_access import Foreign, common_name_fault, foreign_topics, native_topics
@@ -25,6 +25,7 @@ from tracking.feed import credentials_notice
 from tracking.store.device_credentials import (
     DeviceCredential,
     NewCredential,
+    get_credential,
     issue_credential,
     list_credentials,
     revoke_credential,
@@ -102,6 +103,24 @@ async def issue(
     return await _issued(services, caller, name, made, password)
 
 
+@router.get(
+    "/{id}",
+    **documented("getDeviceCredential", DeviceCredential, example=examples.CREDENTIAL),
+)
+async def credential(
+    request: Request,
+    caller: Caller,
+    name: DeviceName,
+    id: UUID,  # noqa: A002 -- the name in the path, and so in problems, as below
+    _: Annotated[Selected, Query()],
+) -> Response:
+    """One credential, without its password."""
+    found = await services_of(request).pool.run(get_credential, caller.tenant_id, name, id)
+    if found is None:
+        raise not_found(f"credential {id} of device {name!r}")
+    return answer(found)
+
+
 @router.post(
     "/{id}/rotate",
     **documented(
@@ -120,7 +139,7 @@ async def rotate(
     request: Request,
     caller: Writer,
     name: DeviceName,
-    id: UUID,  # noqa: A002 -- the name in the path, and so in problems, as below
+    id: UUID,  # noqa: A002
     _: Annotated[NoQuery, Query()],
 ) -> Response:
     """Issue a password in the place of another, which goes on to work for `overlap_s`.

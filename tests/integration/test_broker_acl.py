@@ -1,5 +1,6 @@
 """Devices at a real Mosquitto: each within its own topics, and out at once when revoked."""
 
+import json
 import signal
 import ssl
 import subprocess
@@ -8,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 import pytest
 
-from tests.acceptance.rig import environment
+from tests.acceptance.rig import Worker, environment
 from tests.integration.api_site import Rows, ThreadedSite
 from tests.integration.secured_broker import SUCCESS, Peer, SecuredMosquitto, peer
 from tests.services import TIMEOUT_FACTOR, wait_until
@@ -38,6 +40,10 @@ class Devices:
         assert answer.is_success, answer.text
         made: dict[str, Any] = answer.json()
         return made
+
+    def get(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.get(f"/v1/devices{path}").json()
+        return found
 
     def register(self, name: str, **credential: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON
         self.post("", {"name": name})
@@ -323,6 +329,43 @@ def test_an_owntracks_device_has_the_topics_its_app_uses(world: World) -> None:
         client.publish("owntracks/jane/phone/cmd", b"no")
         assert arrives_in_time(client, worker, "owntracks/jane/phone")
         assert {payload for _, payload in worker.messages} == {b"here"}
+
+
+def test_positions_and_commands_go_through_a_secured_broker(
+    world: World, database_url: str, valkey_url: str, tmp_path: Path
+) -> None:
+    van = world.devices.register("van")
+    world.let_in(van)
+    user, password = (quote(part, safe="") for part in SERVICE)
+    env = environment(
+        WAYMARK_DATABASE_URL=database_url,
+        WAYMARK_REDIS_URL=valkey_url,
+        WAYMARK_MQTT_URL=f"mqtt://{user}:{password}@127.0.0.1:{world.broker.ports['service']}",
+    )
+    worker = Worker(0, env, tmp_path / "ingest.log")
+    worker.start()
+    try:
+        wait_until(lambda: worker.subscribed, "the worker subscribes", 30)
+        with world.device(van) as client:
+            assert client.subscribe("wm/default/van/cmd")
+            command = world.devices.post("/van/commands", {"name": "blink"})
+            client.until(lambda: bool(client.messages), "the command")
+            (topic, payload) = client.messages[0]
+            assert (topic, json.loads(payload)["id"]) == ("wm/default/van/cmd", command["id"])
+            client.publish(
+                "wm/default/van/ack",
+                json.dumps({"id": command["id"], "status": "succeeded"}).encode(),
+            )
+            client.publish("wm/default/van/pos", b'{"t": 1772951400000, "lon": 5.1, "lat": 52.1}')
+            wait_until(
+                lambda: (
+                    world.devices.get(f"/van/commands/{command['id']}")["state"] == "succeeded"
+                    and world.devices.get("/van")["position"] is not None
+                ),
+                "both are stored",
+            )
+    finally:
+        worker.kill()
 
 
 def test_other_tenants_see_and_change_none_of_it(world: World) -> None:

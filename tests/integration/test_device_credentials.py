@@ -1,6 +1,7 @@
 """Devices' registration and credentials by the api, and what it tells brokers that ask."""
 
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -54,6 +55,9 @@ async def test_a_password_is_shown_once_and_kept_as_a_hash_that_nobody_is_told(
         listed = (await site.get("/v1/devices/van/credentials")).json()["items"]
         assert [(one["id"], one["label"]) for one in listed] == [(made["id"], "in March")]
         assert "password" not in listed[0]
+        (one,) = listed
+        assert (await site.get(f"/v1/devices/van/credentials/{one['id']}")).json() == one
+        assert (await site.get(f"/v1/devices/van/credentials/{uuid4()}")).status_code == 404
         with psycopg.connect(database_url) as conn:
             rows = conn.execute("SELECT secret_hash FROM device_credential").fetchall()
             audited = conn.execute(

@@ -83,6 +83,14 @@ async def list_credentials(
     return [(row[0], DeviceCredential(*row[1:])) async for row in cursor]
 
 
+async def get_credential(
+    conn: Connection, tenant_id: int, device: str, id_: UUID
+) -> DeviceCredential | None:
+    """One credential of a device."""
+    device_id = await _device_id(conn, tenant_id, device)
+    return None if device_id is None else await _by_id(conn, device_id, id_)
+
+
 async def issue_credential(
     conn: Connection, tenant_id: int, device: str, new: NewCredential
 ) -> DeviceCredential | None:
