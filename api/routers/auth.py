@@ -57,7 +57,7 @@ async def token(request: Request, _: NoParameters) -> Response:
     Without the code, or with a wrong one, the 401 names `code`.
     """
     given = decoded(await request.body(), SignInInput)
-    return _secret(answer(await sign_in(request, given)))
+    return answer(await sign_in(request, given))
 
 
 @router.post(
@@ -77,7 +77,7 @@ async def refreshed(request: Request, _: NoParameters) -> Response:
     Shown again within 10 s it gives the same successor; later, its session ends.
     """
     given = decoded(await request.body(), RefreshInput)
-    return _secret(answer(await refresh(request, given.refresh_token)))
+    return answer(await refresh(request, given.refresh_token))
 
 
 @router.post(
@@ -199,10 +199,7 @@ async def end(
 )
 async def keys(request: Request, _: NoParameters) -> Response:
     """The public keys of access tokens, for services that verify them themselves."""
-    return answer(jwks(await services_of(request).identity.keyring.published()))
-
-
-def _secret(response: Response) -> Response:
-    # RFC 6749, 5.1: no cache on the way may keep it.
-    response.headers["Cache-Control"] = "no-store"
+    response = answer(jwks(await services_of(request).identity.keyring.published()))
+    # A key is published for an hour before it signs.
+    response.headers["Cache-Control"] = "public, max-age=600"
     return response

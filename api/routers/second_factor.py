@@ -50,9 +50,7 @@ async def enrol(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]
     secret = new_secret()
     sealed = services.identity.sealed().close(f"totp:{account.id}", secret.encode())
     await services.pool.run(offer_second_factor, account, sealed)
-    return _secret(
-        answer(EnrolAnswer(secret, enrolment_uri(secret, account.email, account.tenant)))
-    )
+    return answer(EnrolAnswer(secret, enrolment_uri(secret, account.email, account.tenant)))
 
 
 @router.post(
@@ -81,7 +79,7 @@ async def confirm(request: Request, caller: Caller, _: Annotated[NoQuery, Query(
     digests = [recovery_digest(code) for code in codes]
     if not await services.pool.run(confirm_second_factor, account, step, digests):
         raise Problem(409, "another second factor was asked for meanwhile: confirm that")
-    return _secret(answer(RecoveryAnswer(codes)))
+    return answer(RecoveryAnswer(codes))
 
 
 @router.post(
@@ -100,8 +98,3 @@ async def remove(request: Request, caller: Caller, _: Annotated[NoQuery, Query()
     account = await owner(request, caller, given.password, Code(given.code))
     await services_of(request).pool.run(remove_second_factor, account)
     return Response(status_code=204)
-
-
-def _secret(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response
