@@ -7,12 +7,16 @@ limited to the caller's tenant anyway, so a forged one can only skip rows of its
 import base64
 import binascii
 from typing import Annotated, Literal, TypeVar
+from uuid import UUID
 
 import msgspec
 
 from api.problems import bad_cursor
 from tracking.store.audit import AuditKey
+from tracking.store.backfills import BackfillKey
+from tracking.store.measurements import MeasurementKey
 from tracking.store.positions import PositionKey
+from tracking.store.trips import TripKey
 from tracking.store.visits import VisitKey
 from tracking.times import from_us, to_us
 
@@ -101,6 +105,57 @@ def read_audit_cursor(token: str | None) -> AuditKey | None:
         return None
     _, time_us, id_ = _decode(token, tuple[Literal["a"], TimeUs, Int8])
     return AuditKey(from_us(time_us), id_)
+
+
+def backfill_cursor(key: BackfillKey) -> str:
+    """Behind this backfill."""
+    return _encode(["b", to_us(key.created_at), str(key.id)])
+
+
+def read_backfill_cursor(token: str | None) -> BackfillKey | None:
+    """The key in a token.
+
+    Raises:
+        Problem: 400, the token is not one of `backfill_cursor`.
+    """
+    if token is None:
+        return None
+    _, time_us, id_ = _decode(token, tuple[Literal["b"], TimeUs, UUID])
+    return BackfillKey(from_us(time_us), id_)
+
+
+def trip_cursor(key: TripKey) -> str:
+    """Behind this trip."""
+    return _encode(["t", to_us(key.started_at), key.device])
+
+
+def read_trip_cursor(token: str | None) -> TripKey | None:
+    """The key in a token.
+
+    Raises:
+        Problem: 400, the token is not one of `trip_cursor`.
+    """
+    if token is None:
+        return None
+    _, time_us, device = _decode(token, tuple[Literal["t"], TimeUs, Name])
+    return TripKey(from_us(time_us), device)
+
+
+def measurement_cursor(key: MeasurementKey) -> str:
+    """Behind this value of a device's history."""
+    return _encode(["m", to_us(key.fix_time), key.metric])
+
+
+def read_measurement_cursor(token: str | None) -> MeasurementKey | None:
+    """The key in a token.
+
+    Raises:
+        Problem: 400, the token is not one of `measurement_cursor`.
+    """
+    if token is None:
+        return None
+    _, time_us, metric = _decode(token, tuple[Literal["m"], TimeUs, Name])
+    return MeasurementKey(from_us(time_us), metric)
 
 
 def _encode(parts: list[str | int]) -> str:

@@ -21,7 +21,12 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1_048_576
 # What carries many fences may be larger.
 MAX_BULK_BYTES = 67_108_864
-_BULK = {("PUT", "/v1/fences"), ("POST", "/v1/fences/import"), ("POST", "/v1/fences/preview")}
+_BULK = {
+    ("PUT", "/v1/fences"),
+    ("POST", "/v1/fences/import"),
+    ("POST", "/v1/fences/preview"),
+    ("POST", "/v1/backfill"),
+}
 # A body may take so long, and longer as far as it comes at this pace: slower is holding a place.
 _BODY_WITHIN_S = 20.0
 _BODY_BYTES_PER_S = 16_384

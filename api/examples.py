@@ -33,6 +33,7 @@ from tracking.fence_bulk import BulkItem
 from tracking.fences import Audience, Buffers
 from tracking.stays import AreaDevice, Stay
 from tracking.store.audit import AuditLine
+from tracking.store.backfills import Backfill, RefusedReading
 from tracking.store.dead_letters import DeadLetter
 from tracking.store.devices import DeviceDetail, DeviceView
 from tracking.store.fence_reads import FenceView
@@ -228,6 +229,25 @@ LOCATED = LocatedAll(
     [Located(5.1041, 52.0907, [FenceBrief("depot-1", "Depot North", 3, None)])], revision=218
 )
 PREVIEW_INPUT = {"start": _MORNING.replace(day=1), "end": _MORNING, "fence": FENCE_INPUT}
+BACKFILL = Backfill(
+    id="6f1c8a44-3c57-4b0e-9d0a-2d7c1f5e8b11",
+    state="done",
+    alerts=False,
+    created_at=_MORNING,
+    created_by="archive",
+    started_at=_MORNING.replace(second=1),
+    finished_at=_MORNING.replace(second=40),
+    lines=120_000,
+    done_lines=120_000,
+    readings=120_000,
+    stored=119_990,
+    duplicate=9,
+    rejected=1,
+    events=412,
+    reasons={"bad_time": 1},
+    refused=[RefusedReading(17, "van-7", "bad_time", "t 'soon' is not a time")],
+)
+
 MEASUREMENT = Measurement(
     device="van-7",
     metric="temperature_c",

@@ -31,6 +31,7 @@ TAGS = {
     "dead letters": "Messages that could not be understood, byte for byte.",
     "devices": "Whatever sends positions, its state now, and where it has been.",
     "events": "What happened, as CloudEvents with gapless cursors; and why.",
+    "backfills": "Histories brought in, and what became of them.",
     "exports": "Whole histories as files, out of one snapshot of the database.",
     "feed": "Positions and events as they happen.",
     "fences": "Areas, their versions, and what they would have raised.",

@@ -170,6 +170,13 @@ class AuditQuery(Paged):
     end: Time | None = Field(None, alias="to", description="Last time, excluded")
 
 
+class BackfillQuery(Query):
+    """How to take a history."""
+
+    source: Literal["backfill"] = Field("backfill", description="What it is")
+    alerts: bool = Field(default=False, description="Let rules judge the events it brings about")
+
+
 class NoQuery(Query):
     """An endpoint without parameters."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ingest.pipeline import Committed
+from ingest.outcome import Committed
 from tracking.feed import (
     EventRecord,
     encode_event,

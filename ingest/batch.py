@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ingest.decode import Decoder
 from ingest.fleet import REFUSALS, Fleet
 from ingest.mqtt import Message
-from ingest.readings import Ack, Measurements, Positions, Readings, Status, TagReads
+from ingest.readings import Ack, Measurements, Positions, Readings, Rejection, Status, TagReads
 from ingest.sift import Limits, Sifted, sift
 from tracking.quality import Reject
 from tracking.store.rejects import DeadLetter
@@ -39,6 +39,7 @@ class Batch:
     statuses: list[tuple[int, Status]]  # (local, status)
     acks: list[tuple[int, Ack]]  # (local, ack)
     letters: list[DeadLetter]
+    refusals: list[Rejection] = field(default_factory=list)  # what the letters are made of
     reasons: Counter[tuple[int, str, str]] = field(default_factory=Counter)
 
     @classmethod
@@ -101,6 +102,7 @@ class Batch:
             detail = f"{reason.value.replace('_', ' ')} {tenant}/{device}"
             faults.setdefault(message, []).append((tenant, device, reason, detail))
         for index, found in faults.items():
+            self.refusals += [Rejection(index, *fault) for fault in found]
             tenant, device, reason, _ = found[0]
             tenant_id = fleet.tenants.get(tenant or "")
             self.letters.append(

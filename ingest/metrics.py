@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from ingest.commander import Commander
 from ingest.inbox import Inbox
 from ingest.mqtt import Message, Session
-from ingest.pipeline import Committed
+from ingest.outcome import Committed
 from tracking.feed import Publisher
 
 logger = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from ingest.alerts import Alerts
 from ingest.announce import event_announcements
+from ingest.backfill import Backfills
 from ingest.shipments import Shipments
 from tracking.errors import StoreError
 from tracking.feed import EventRecord, Publisher
@@ -62,6 +63,7 @@ async def run(settings: Settings) -> None:
             monitor.alert,
             monitor.forget,
             monitor.ship,
+            monitor.backfill,
             monitor.time_commands,
         )
         running = [tasks.create_task(loop(), name=f"monitor.{loop.__name__}") for loop in loops]
@@ -71,7 +73,7 @@ async def run(settings: Settings) -> None:
 
 
 class Monitor:
-    """Six loops, each ended by cancelling it."""
+    """Seven loops, each ended by cancelling it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -100,6 +102,10 @@ class Monitor:
         """Raise alerts for what is recorded, for ever."""
         redis_url = self._settings.redis_url.get_secret_value()
         await Alerts(self._database_url, redis_url, self.publisher).follow()
+
+    async def backfill(self) -> None:
+        """Work in histories that were brought in, for ever."""
+        await Backfills(self._settings, self.publisher).follow()
 
     async def ship(self) -> None:
         """Keep shipments as their events say, for ever."""

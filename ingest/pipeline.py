@@ -21,14 +21,13 @@ from ingest.decode import Decoder
 from ingest.fences import Fences
 from ingest.fleet import Fleet
 from ingest.mqtt import Message
+from ingest.outcome import Committed
 from ingest.plan import Plan, first_per_device, last_per_device, make_plan, unproven
-from ingest.readings import DeviceKey
+from ingest.policy import Policy
 from ingest.sensors import store_sensors
-from ingest.sift import Limits, Sifted
+from ingest.sift import Sifted
 from tracking.errors import StoreUnavailable
-from tracking.feed import EventRecord
 from tracking.fold.columnar import DeviceFact, Devices, FixColumns, fold_batch
-from tracking.fold.model import Rules
 from tracking.fold.state import StateArray, put_states, take_states
 from tracking.quality import Quality
 from tracking.store.connection import Connection, translated
@@ -41,7 +40,12 @@ from tracking.store.readings import (
     insert_positions,
 )
 from tracking.store.rejects import bury, count_reasons
-from tracking.store.repairs import Checkpoint, queue_repairs, save_checkpoints
+from tracking.store.repairs import (
+    Checkpoint,
+    mark_backfilled,
+    queue_repairs,
+    save_checkpoints,
+)
 from tracking.store.states import Counts, lock_states, save_states
 from tracking.times import EARLIEST_US
 
@@ -55,29 +59,6 @@ CHECKPOINT_EVERY = 128
 
 # After meeting another writer on a device, how long devices are locked before they are read.
 _SHARED_FOR_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the pipeline takes from the settings."""
-
-    limits: Limits
-    rules: Rules
-    late_horizon_us: int
-
-
-@dataclass(slots=True)
-class Committed:
-    """What a committed batch has to tell: to publish, and to count."""
-
-    positions: PositionRows  # the newest ok one of each device that has one
-    devices: list[DeviceKey]  # of each of `positions`
-    events: list[EventRecord]
-    received: int
-    stored: int
-    duplicate: int
-    rejected: int
-    repairs: int
 
 
 @dataclass(slots=True)
@@ -182,7 +163,7 @@ class Pipeline:
             states=work.states,
             presences=_changed_presences(work),
             counts=work.counts,
-            heard_us=work.batch.heard_us,
+            heard_us=self._heard_us(work),
             moved=moved,
             latest=latest,
         ):
@@ -206,7 +187,13 @@ class Pipeline:
             duplicate=int(work.counts.duplicate.sum()),
             rejected=sum(work.batch.reasons.values()) + lost.reasons.total(),
             repairs=repairs,
+            refusals=work.batch.refusals,
         )
+
+    def _heard_us(self, work: _Work) -> Ints:
+        """When each device was heard; of those a history speaks of nobody was."""
+        heard_us = work.batch.heard_us
+        return heard_us if self._policy.backfilling is None else np.zeros_like(heard_us)
 
     async def _decide(self, conn: Connection, batch: Batch, unreadable: Ints) -> _Work:
         """Decide each position's fate from the states as they now are."""
@@ -305,6 +292,14 @@ class Pipeline:
         await queue_repairs(
             conn, work.device_id[device], work.tenant_id[device], time_us[kept], seq[kept]
         )
+        if self._policy.backfilling is not None:
+            last = rows[last_per_device(sifted.slot[rows])]
+            await mark_backfilled(
+                conn,
+                work.device_id[sifted.slot[last]],
+                sifted.time_us[last],
+                quiet=self._policy.backfilling.quiet,
+            )
         return len(device)
 
     def _flaws(self, work: _Work) -> Counter[tuple[int, str, str]]:
@@ -329,9 +324,13 @@ class Pipeline:
         ]
 
     def _occurrences(self, batch: Batch, facts: list[DeviceFact]) -> list[Occurrence]:
-        return [
+        told = [
             self._fleet.device(int(batch.slots[device])).of_fact(fact) for device, fact in facts
         ]
+        backfilling = self._policy.backfilling
+        if backfilling is None:
+            return told
+        return [occurrence.backfilled(quiet=backfilling.quiet) for occurrence in told]
 
 
 def _changed_presences(work: _Work) -> list[bytes | None]:

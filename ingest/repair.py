@@ -26,6 +26,7 @@ from tracking.store.readings import history, newest_future, requalify
 from tracking.store.rejects import count_reasons
 from tracking.store.repairs import (
     Checkpoint,
+    Request,
     drop_checkpoints,
     nearest_checkpoint,
     save_checkpoints,
@@ -46,6 +47,7 @@ class _Found:
     requalified: list[tuple[int, int, int]] = field(default_factory=list)
     shifts: Counter[int] = field(default_factory=Counter)  # quality -> change of count
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    request: Request = field(default_factory=lambda: Request(NEVER, NEVER))
 
     def add(self, judged: Judged) -> None:
         """Take up what became of one fix."""
@@ -82,7 +84,7 @@ async def repair_device(
             fences = Fences() if fences is None else fences
             if fences.revision(tenant_id) < locked.fence_revision:
                 raise FencesBehind
-            start = await nearest_checkpoint(conn, device_id, *request)
+            start = await nearest_checkpoint(conn, device_id, request.time_us, request.seq)
             record = load_record(start.fold)
             if record is None:
                 start = start._replace(time_us=NEVER, seq=NEVER)
@@ -95,6 +97,7 @@ async def repair_device(
             found = await _refold(conn, device_id, refold, start, checkpoint_every)
             refold.state.future_us = await _future_us(conn, device_id, locked.fold)
             before = await confirmed_after(conn, device_id, start.time_us, start.seq)
+            found.request = request
             return await _rewrite(conn, locked.device, refold.state, found, before)
 
 
@@ -133,10 +136,17 @@ async def _rewrite(
         },
     )
     await refresh_state(conn, device.device_id, state)
-    now = [device.of_fact(fact, late=True) for fact in found.facts]
+    now = [_occurrence(device, fact, found.request) for fact in found.facts]
     ids = {occurrence.id for occurrence in now}
     gone = [occurrence.retracted() for occurrence in before if occurrence.id not in ids]
     return await write_events(conn, gone + now)
+
+
+def _occurrence(device: Device, fact: Fact, request: Request) -> Occurrence:
+    occurrence = device.of_fact(fact, late=True)
+    if fact.confirmed_us > request.backfill_until_us:
+        return occurrence
+    return occurrence.backfilled(quiet=request.quiet)
 
 
 async def _future_us(conn: Connection, device_id: int, fold: bytes | None) -> int:

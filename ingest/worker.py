@@ -21,13 +21,12 @@ from ingest.fleet import Fleet
 from ingest.inbox import Inbox
 from ingest.metrics import Metrics
 from ingest.mqtt import Message, Session, session_options
-from ingest.pipeline import CHECKPOINT_EVERY, Pipeline, Policy
+from ingest.pipeline import CHECKPOINT_EVERY, Pipeline
+from ingest.policy import policy
 from ingest.repair import FencesBehind, repair_device
-from ingest.sift import Limits
 from ingest.split import Split
 from tracking.errors import SettingsError, StoreRefused
 from tracking.feed import COMMANDS, NOTICES, Delivery, Publisher, Subscriber
-from tracking.fold import Rules
 from tracking.quality import Reject
 from tracking.settings import Settings
 from tracking.store.connection import Connection
@@ -237,15 +236,3 @@ class Worker:
             return
         await self._publisher.publish(event_announcements(events))
         self.metrics.repaired(len(events))
-
-
-def policy(settings: Settings) -> Policy:
-    """The pipeline's thresholds."""
-    return Policy(
-        limits=Limits(
-            max_future_us=int(settings.max_future_s * 1e6),
-            max_accuracy_m=settings.max_accuracy_m,
-        ),
-        rules=Rules(max_speed_mps=settings.max_speed_mps),
-        late_horizon_us=int(settings.late_horizon_h * 3_600e6),
-    )

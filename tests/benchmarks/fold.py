@@ -7,7 +7,7 @@ import numpy as np
 
 from ingest.announce import announcements
 from ingest.decode import Decoder
-from ingest.pipeline import Committed
+from ingest.outcome import Committed
 from ingest.plan import make_plan
 from ingest.readings import Positions
 from ingest.sift import Limits, Sifted, sift
@@ -119,7 +119,7 @@ def _announce(result: Result) -> None:
         h3=np.full(_BATCH, 0x8A1F05803A77FFF),
         attrs=[None] * _BATCH,
     )
-    committed = Committed(latest, decoder.devices, [], _BATCH, _BATCH, 0, 0, 0)
+    committed = Committed(latest, decoder.devices, [], _BATCH, _BATCH, 0, 0, 0, [])
     ours = cpu_us(announcements, [committed] * 7, _BATCH)
     [(_, encoded)] = announcements(committed)
     updates = json.loads(encoded)

@@ -12,7 +12,7 @@ import psycopg
 from ingest.decode import Decoder
 from ingest.fleet import Fleet
 from ingest.pipeline import Pipeline
-from ingest.worker import policy
+from ingest.policy import policy
 from tests.benchmarks.packets import Stream
 from tests.benchmarks.processes import cpu_s
 from tests.benchmarks.result import Result, Role, Row

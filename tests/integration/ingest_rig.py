@@ -11,9 +11,10 @@ from ingest.decode import Decoder
 from ingest.fences import Fences
 from ingest.fleet import Fleet
 from ingest.mqtt import Message
-from ingest.pipeline import CHECKPOINT_EVERY, Committed, Pipeline
+from ingest.outcome import Committed
+from ingest.pipeline import CHECKPOINT_EVERY, Pipeline
+from ingest.policy import policy
 from ingest.repair import repair_device
-from ingest.worker import policy
 from tracking.fences import FenceDraft, FenceOptions
 from tracking.fold import Rules
 from tracking.settings import load_settings

@@ -25,6 +25,7 @@ _NO_TENANTS = {"schema_migration", "ingest_worker"}
 _NOT_EDITED = {
     "alert_cursor",
     "audit_log",
+    "backfill_part",  # its bytes; that it was brought in, its backfill tells
     "checkpoint",
     "dead_letter",
     "device_state",

@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from ingest.mqtt import Message
-from ingest.pipeline import Committed, Pipeline
+from ingest.outcome import Committed
+from ingest.pipeline import Pipeline
 from ingest.worker import Worker
 from tests.integration.api_site import api_site
 from tests.integration.ingest_rig import Rig, draft, pos

@@ -80,6 +80,10 @@ class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
     attrs: raw.ObjectOrNull
 
 
+# What brought an event about: a device as it went, or a history that was brought in later.
+Origin = Literal["live", "backfill"]
+
+
 class EventRecord(msgspec.Struct, frozen=True):
     """One revision of an event, as stored and as sent. `cursor` is per tenant and gapless."""
 
@@ -94,6 +98,7 @@ class EventRecord(msgspec.Struct, frozen=True):
     late: bool
     cursor: int
     data: dict[str, object]
+    origin: Origin = "live"
 
 
 class LivePosition(msgspec.Struct, frozen=True, gc=False):
@@ -159,6 +164,7 @@ class CloudEvent(msgspec.Struct, frozen=True):
     status: Literal["active", "retracted"]
     late: bool
     cursor: int
+    origin: Origin = "live"
     specversion: Literal["1.0"] = "1.0"
     datacontenttype: Literal["application/json"] = "application/json"
 
@@ -324,6 +330,7 @@ def cloud_event(event: EventRecord) -> CloudEvent:
         status=cast("Literal['active', 'retracted']", event.status),
         late=event.late,
         cursor=event.cursor,
+        origin=event.origin,
     )
 
 
@@ -351,6 +358,7 @@ def decode_event(payload: bytes) -> EventRecord:
         event.late,
         event.cursor,
         event.data,
+        event.origin,
     )
 
 

@@ -91,10 +91,10 @@ async def due_alerts(conn: Connection, turn: Turn) -> list[Alert]:
 async def events_between(
     conn: Connection, tenant_id: int, after: int, upto: int, limit: int
 ) -> list[Seen]:
-    """Events with cursors in (after, upto], in that order, without those about alerts."""
+    """Events with cursors in (after, upto], in order, without quiet ones and those about alerts."""
     found = await conn.execute(
         (
-            EVENT + "AND e.cursor > %(after)s AND e.cursor <= %(upto)s "
+            EVENT + "AND NOT e.quiet AND e.cursor > %(after)s AND e.cursor <= %(upto)s "
             "ORDER BY e.cursor LIMIT %(limit)s"
         ).encode(),
         {"tenant_id": tenant_id, "after": after, "upto": upto, "limit": limit},

@@ -42,7 +42,7 @@ RETURNING p.webhook_number, p.tenant_id, t.name, p.epoch, p.nudge, w.body::text,
 
 _ASIDES = """
 SELECT d.webhook_number, d.tries, d.started_at, d.due_at, d.body, e.id, t.name, e.type, e.subject,
-    e.time, e.recorded_at, e.revision, e.status, e.late, e.cursor, e.data
+    e.time, e.recorded_at, e.revision, e.status, e.late, e.cursor, e.data, e.origin
 FROM unnest(%s::bigint[]) k(number) CROSS JOIN LATERAL (
     SELECT * FROM webhook_delivery d WHERE d.webhook_number = k.number AND d.state = 'waiting'
     ORDER BY d.due_at LIMIT %s) d

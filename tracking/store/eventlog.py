@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from tracking.feed import EventRecord
+from tracking.feed import EventRecord, Origin
 from tracking.fold import Fact
 from tracking.store.arrays import (
     Bools,
@@ -34,7 +34,8 @@ class Occurrence(msgspec.Struct, frozen=True):
     """An event as its source states it; what the log adds is cursor, revision and time of record.
 
     `confirmed` is the key (time_us, seq) of the fix that made the fold sure, None for events
-    that are not the fold's. `late` tells that a repair found it.
+    that are not the fold's. `late` tells that a repair found it, `quiet` that no rule is to judge
+    what a backfill brought about.
     """
 
     tenant: str
@@ -48,10 +49,16 @@ class Occurrence(msgspec.Struct, frozen=True):
     rule: str = ""
     late: bool = False
     status: str = "active"
+    origin: Origin = "live"
+    quiet: bool = False
 
     def retracted(self) -> "Occurrence":
         """The same event, taken back."""
         return msgspec.structs.replace(self, status="retracted", late=True)
+
+    def backfilled(self, *, quiet: bool) -> "Occurrence":
+        """The same event, told by a history that was brought in."""
+        return msgspec.structs.replace(self, origin="backfill", quiet=quiet)
 
     @property
     def id(self) -> UUID:
@@ -109,7 +116,7 @@ class Device(NamedTuple):
 
 
 _KNOWN = """
-SELECT id, status, data, revision, late, confirmed_at, confirmed_seq FROM event
+SELECT id, status, data, revision, late, confirmed_at, confirmed_seq, origin FROM event
 WHERE id = ANY(%s)
 """
 
@@ -131,6 +138,12 @@ ON CONFLICT (id) DO UPDATE SET
     data = excluded.data
 """
 
+# Of events that are new: what was told before by another way stays as it was.
+_MARK = """
+UPDATE event SET origin = 'backfill', quiet = u.quiet
+FROM unnest(%s, %s) u(id, quiet) WHERE event.id = u.id
+"""
+
 _RECONFIRM = """
 UPDATE event e SET confirmed_at = u.confirmed_at, confirmed_seq = u.confirmed_seq
 FROM unnest(%s, %s, %s) u(id, confirmed_at, confirmed_seq) WHERE e.id = u.id
@@ -142,6 +155,7 @@ class _Change(NamedTuple):
     occurrence: Occurrence
     revision: int
     late: bool
+    origin: Origin
 
 
 async def write_events(conn: Connection, occurrences: Sequence[Occurrence]) -> list[EventRecord]:
@@ -164,11 +178,12 @@ async def write_events(conn: Connection, occurrences: Sequence[Occurrence]) -> l
         of_tenant = changed[occurrence.tenant_id, occurrence.tenant]
         if id_ not in known:
             if occurrence.status == "active":
-                of_tenant.append(_Change(id_, occurrence, 1, occurrence.late))
+                of_tenant.append(_Change(id_, occurrence, 1, occurrence.late, occurrence.origin))
             continue
-        status, data, revision, late, confirmed_at, confirmed_seq = known[id_]
+        status, data, revision, late, confirmed_at, confirmed_seq, origin = known[id_]
         if (status, data) != (occurrence.status, occurrence.data):
-            of_tenant.append(_Change(id_, occurrence, revision + 1, late or occurrence.late))
+            late = late or occurrence.late
+            of_tenant.append(_Change(id_, occurrence, revision + 1, late, origin or "live"))
         elif occurrence.confirmed and confirmed_at:
             confirmed = (to_us(confirmed_at), confirmed_seq)
             if confirmed != occurrence.confirmed:
@@ -199,6 +214,7 @@ async def _put(
     last, recorded_at = row
     cursors = range(last - len(changes) + 1, last + 1)
     await conn.execute(_PUT, (tenant_id, recorded_at, _rows(conn, changes, cursors)))
+    await _mark(conn, [c for c in changes if c.revision == 1 and c.origin != "live"])
     recorded_at_us = to_us(recorded_at)
     return [
         EventRecord(
@@ -213,9 +229,16 @@ async def _put(
             late=change.late,
             cursor=cursor,
             data=change.occurrence.data,
+            origin=change.origin,
         )
         for cursor, change in zip(cursors, changes, strict=True)
     ]
+
+
+async def _mark(conn: Connection, changes: Sequence[_Change]) -> None:
+    if changes:
+        quiet = np.array([change.occurrence.quiet for change in changes])
+        await conn.execute(_MARK, (Uuids([change.id for change in changes]), Bools(quiet)))
 
 
 def _rows(conn: Connection, changes: Sequence[_Change], cursors: Sequence[int]) -> Rows:

@@ -36,7 +36,7 @@ class EventPage(NamedTuple):
 
 _SELECT = (
     "SELECT e.id, t.name, e.type, e.subject, e.time, e.recorded_at, e.revision, e.status, e.late, "
-    "e.cursor, e.data FROM event e JOIN tenant t ON t.id = e.tenant_id WHERE "
+    "e.cursor, e.data, e.origin FROM event e JOIN tenant t ON t.id = e.tenant_id WHERE "
 )
 
 
@@ -58,7 +58,8 @@ async def events_after(
     found = await conn.execute(
         "SELECT t.feed_cursor, e.* FROM tenant t LEFT JOIN LATERAL ("
         "SELECT e.id, t.name, e.type, e.subject, e.time, e.recorded_at, e.revision, e.status, "
-        "e.late, e.cursor, e.data FROM event e WHERE e.tenant_id = t.id AND e.cursor > %s "
+        "e.late, e.cursor, e.data, e.origin FROM event e "
+        "WHERE e.tenant_id = t.id AND e.cursor > %s "
         "ORDER BY e.cursor LIMIT %s) e ON true WHERE t.id = %s ORDER BY e.cursor",
         (cursor, limit, tenant_id),
     )
@@ -147,8 +148,9 @@ async def get_event(conn: Connection, tenant_id: int, event_id: UUID) -> EventRe
 
 def event_of(row: Sequence[Any]) -> EventRecord:
     """A row of what the queries above select."""
-    id_, tenant, type_, subject, time, recorded_at, revision, status, late, cursor, data = row
+    (id_, tenant, type_, subject, time, recorded_at,
+     revision, status, late, cursor, data, origin) = row  # fmt: skip
     return EventRecord(
         str(id_), tenant, type_, subject, to_us(time), to_us(recorded_at),
-        revision, status, late, cursor, data,
+        revision, status, late, cursor, data, origin or "live",
     )  # fmt: skip

@@ -20,6 +20,12 @@ ON CONFLICT (device_id) DO UPDATE SET fix_time = excluded.fix_time, seq = exclud
 WHERE (excluded.fix_time, excluded.seq) < (repair.fix_time, repair.seq)
 """
 
+# The rows are there: `_QUEUE` came before.
+_BACKFILLED = """
+UPDATE repair r SET backfill_until = greatest(r.backfill_until, u.until), quiet = r.quiet OR %s
+FROM unnest(%s, %s) u(device_id, until) WHERE r.device_id = u.device_id
+"""
+
 _CHECKPOINT = """
 INSERT INTO checkpoint (device_id, fix_time, seq, fold, presences)
 SELECT * FROM unnest(%s, %s, %s, %s, %s)
@@ -43,6 +49,14 @@ async def queue_repairs(
         )
 
 
+async def mark_backfilled(
+    conn: Connection, device_id: Ints, until_us: Ints, *, quiet: bool
+) -> None:
+    """Note of queued repairs that a backfill is why, up to the given fixes."""
+    if len(device_id):
+        await conn.execute(_BACKFILLED, (quiet, Int8s(device_id), Times(until_us)))
+
+
 async def waiting_repairs(conn: Connection, limit: int) -> list[int]:
     """Devices that wait, longest first. Nothing is locked: another worker may be faster."""
     cursor = await conn.execute(
@@ -51,16 +65,32 @@ async def waiting_repairs(conn: Connection, limit: int) -> list[int]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def take_repair(conn: Connection, device_id: int) -> tuple[int, int] | None:
-    """Remove a device's request and return its (fix_time_us, seq); None when already taken.
+class Request(NamedTuple):
+    """From which fix on a device is to be folded again.
+
+    What fixes up to `backfill_until_us` tell is a backfill's, and `quiet` where that is.
+    """
+
+    time_us: int
+    seq: int
+    backfill_until_us: int = NEVER
+    quiet: bool = False
+
+
+async def take_repair(conn: Connection, device_id: int) -> Request | None:
+    """Remove a device's request and return it; None when already taken.
 
     The device must be locked: ingest queues under the same lock.
     """
     cursor = await conn.execute(
-        "DELETE FROM repair WHERE device_id = %s RETURNING fix_time, seq", (device_id,)
+        "DELETE FROM repair WHERE device_id = %s RETURNING fix_time, seq, backfill_until, quiet",
+        (device_id,),
     )
     row = await cursor.fetchone()
-    return None if row is None else (to_us(row[0]), row[1])
+    if row is None:
+        return None
+    fix_time, seq, until, quiet = row
+    return Request(to_us(fix_time), seq, NEVER if until is None else to_us(until), quiet)
 
 
 class Checkpoint(NamedTuple):

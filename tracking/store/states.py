@@ -43,7 +43,8 @@ UPDATE device_state s SET
     version = s.version + 1, fold = u.fold, motion = u.motion,
     presences = CASE WHEN u.presences IS NULL THEN s.presences ELSE NULLIF(u.presences, '') END,
     odometer_m = u.odometer_m,
-    missing_seq = u.missing_seq, heard_at = GREATEST(s.heard_at, u.heard_at), silent_since = NULL,
+    missing_seq = u.missing_seq, heard_at = GREATEST(s.heard_at, NULLIF(u.heard_at, 'epoch')),
+    silent_since = CASE WHEN u.heard_at = 'epoch' THEN s.silent_since END,
     received = s.received + u.received, stored = s.stored + u.stored,
     duplicate = s.duplicate + u.duplicate, conflict = s.conflict + u.conflict,
     late = s.late + u.late
@@ -56,7 +57,8 @@ UPDATE device_state s SET
     version = s.version + 1, fold = u.fold, motion = u.motion,
     presences = CASE WHEN u.presences IS NULL THEN s.presences ELSE NULLIF(u.presences, '') END,
     odometer_m = u.odometer_m,
-    missing_seq = u.missing_seq, heard_at = GREATEST(s.heard_at, u.heard_at), silent_since = NULL,
+    missing_seq = u.missing_seq, heard_at = GREATEST(s.heard_at, NULLIF(u.heard_at, 'epoch')),
+    silent_since = CASE WHEN u.heard_at = 'epoch' THEN s.silent_since END,
     received = s.received + u.received, stored = s.stored + u.stored,
     duplicate = s.duplicate + u.duplicate, conflict = s.conflict + u.conflict,
     late = s.late + u.late,
@@ -123,6 +125,7 @@ async def save_states(
     """Write states that were derived from the given versions, raise those, count the ledger.
 
     Of `presences` None means as before, and an empty string none: most stay as they are.
+    `heard_us` is 0 of devices that were not heard, as of what a backfill brings.
     `latest` are the new places of the devices `moved`, as indexes into the other columns.
 
     False when another writer moved one of them meanwhile: then the transaction must be undone.
