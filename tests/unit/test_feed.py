@@ -175,6 +175,7 @@ def test_an_event_is_a_cloudevent_with_our_extensions() -> None:
         "status": "active",
         "late": True,
         "cursor": 7,
+        "origin": "live",
     }
 
 
