@@ -103,6 +103,7 @@ _STORED = StoredShipment(
     created_at=_DAWN,
     updated_at=_DAWN,
     updated_by="orders",
+    fence_serial=4,
     plan=plan_of(SHIPMENT_INPUT, "s-1001"),
     record=Record(
         "in_transit",

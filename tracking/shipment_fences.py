@@ -6,7 +6,6 @@ nothing; one fence for each of them, from where it first carried the shipment.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import count
 from math import cos, hypot, radians
 from typing import NamedTuple
 
@@ -54,11 +53,15 @@ class StopFence(NamedTuple):
 
 
 class FencePlan(NamedTuple):
-    """What to make, what to delete, and which fences tell of the shipment from then on."""
+    """What to make, what to delete, and which fences tell of the shipment from then on.
+
+    `serial` is that of the last one made.
+    """
 
     make: list[FenceDraft]
     delete: list[str]
     fences: list[StopFence]
+    serial: int
 
 
 def plan_fences(
@@ -67,10 +70,13 @@ def plan_fences(
     known: Sequence[StopFence],
     footprints: Mapping[str, Circle],
     *,
+    serial: int,
     final: bool,
 ) -> FencePlan:
     """What follows from who carries a shipment.
 
+    `serial` is that of the last fence made for it: one that was deleted cannot begin again before
+    its end, so no id is used twice.
     `footprints` are the circles around the tenant's own fences that its stops name. A shipment
     that needs no watching keeps those it has, ended.
     """
@@ -78,8 +84,7 @@ def plan_fences(
     live = [fence for fence in own if not fence.ended]
     if final:
         ended = [fence._replace(ended=True) for fence in own]
-        return FencePlan([], [fence.fence for fence in live], ended + _named(plan))
-    serials = count(max((_serial(fence.fence) for fence in own), default=0) + 1)
+        return FencePlan([], [fence.fence for fence in live], ended + _named(plan), serial)
     kept: list[StopFence] = []
     make: list[FenceDraft] = []
     for ground, near, circle in _needed(plan, footprints):
@@ -87,11 +92,12 @@ def plan_fences(
             wanted = StopFence("", ground, near, device, since_us, circle)
             fence = next((one for one in live if _serves(one, wanted)), None)
             if fence is None:
-                fence = wanted._replace(fence=f"{RESERVED}{plan.id}:{next(serials)}")
+                serial += 1
+                fence = wanted._replace(fence=f"{RESERVED}{plan.id}:{serial}")
                 make.append(_draft(plan, fence))
             kept.append(fence)
     delete = [fence.fence for fence in live if fence not in kept]
-    return FencePlan(make, delete, kept + _named(plan))
+    return FencePlan(make, delete, kept + _named(plan), serial)
 
 
 def _carriers(custody: Sequence[Segment]) -> dict[str, int]:
@@ -150,7 +156,3 @@ def _draft(plan: Plan, fence: StopFence) -> FenceDraft:
         options=FenceOptions(applies_to=Audience(devices=(fence.device,)), crossed=not fence.near),
         effective_from_us=fence.since_us,
     )
-
-
-def _serial(fence: str) -> int:
-    return int(fence.rpartition(":")[2])

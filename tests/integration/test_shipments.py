@@ -210,6 +210,10 @@ async def test_an_attachment_that_never_was_takes_everything_back(office: Office
         "SELECT count(*) FROM event WHERE status = 'retracted' AND type LIKE 'stop.%%'"
     )
     assert retracted == [(4,)]
+    again = await office.attach("shipment/s1", "asset/truck")
+    await office.settle()
+    assert (await office.shipment()).record.status == "delivered"
+    await detach(office.conn, office.tenant.id, again, author="test")
     # It was on it after all, though only from behind the depot on.
     await office.attach("shipment/s1", "asset/truck", 60 * STEP_S)
     await office.settle()
@@ -305,6 +309,27 @@ async def test_a_deadline_is_found_by_the_monitor(office: Office) -> None:
         done = await turn(office.conn)
     assert [record.type for record in done.records] == ["shipment.delayed"]
     assert await office.rows("SELECT due_at FROM shipment") == [(None,)]
+
+
+async def test_a_stop_that_is_moved_was_not_reached_where_it_was(office: Office) -> None:
+    await office.plan()
+    await office.attach("shipment/s1", "device/gps")
+    await office.settle()
+    await office.feed(drive("gps", end=140))
+    await office.settle()
+    assert (await office.shipment()).record.stops[1].arrived_at is not None
+
+    def moved(plan: Plan) -> Plan:
+        stop = msgspec.structs.replace(plan.stops[1], place=Place(5.115, 0.0, 150))
+        return msgspec.structs.replace(plan, stops=(plan.stops[0], stop))
+
+    await edit_shipment(office.conn, office.tenant, "s1", moved, author="test")
+    await office.settle()
+    stored = await office.shipment()
+    assert (stored.record.stops[1].arrived_at, stored.record.status) == (None, "arriving")
+    await office.feed(drive("gps", 140, 180))
+    await office.settle()
+    assert (await office.shipment()).record.stops[1].arrived_at is not None
 
 
 async def test_two_followers_and_an_editor_at_once_lose_nothing(

@@ -39,6 +39,7 @@ CREATE TABLE shipment (
     status      text NOT NULL DEFAULT 'planned',
     record      jsonb,                      -- tracking.shipments.Record
     devices     bigint[] NOT NULL DEFAULT '{}', -- all that ever carried it
+    fence_serial integer NOT NULL DEFAULT 0,    -- of the last fence made for it: none comes again
     dirty       boolean NOT NULL DEFAULT true,  -- something it is derived from has changed
     due_at      timestamptz,                -- when time alone may change it
     UNIQUE (tenant_id, id)
@@ -187,7 +188,7 @@ SELECT guard_table('share_link', 'SELECT, INSERT, UPDATE');
 SELECT audit_table('asset', 'assets');
 SELECT audit_table('attachment', 'attachments');
 -- What is derived is no act of whoever made it so.
-SELECT audit_table('shipment', 'shipments', ignored => '{status,record,devices,dirty,due_at}');
+SELECT audit_table('shipment', 'shipments', ignored => '{status,record,devices,fence_serial,dirty,due_at}');
 SELECT audit_table('shipment_override', 'shipments',
     '(SELECT s.id FROM shipment s WHERE s.number = r.shipment_number)');
 SELECT guard_table('pickup', 'SELECT, INSERT, UPDATE');

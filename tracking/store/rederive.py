@@ -97,9 +97,12 @@ async def rederive(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> 
             overrides=one.said, now_us=now_us,
         )  # fmt: skip
         plans.append(
-            plan_fences(plan, one.custody, one.fences, footprints, final=derived.record.final)
-        )
-        await _save(conn, tenant.id, one, derived, plans[-1].fences)
+            plan_fences(
+                plan, one.custody, one.fences, footprints,
+                serial=one.stored.fence_serial, final=derived.record.final,
+            )
+        )  # fmt: skip
+        await _save(conn, tenant.id, one, derived, plans[-1])
         occurrences += [
             Occurrence(
                 tenant.name, tenant.id, plan.subject, told.type, told.time_us, told.data,
@@ -193,18 +196,21 @@ async def _now_us(conn: Connection) -> int:
 
 
 async def _save(
-    conn: Connection, tenant_id: int, one: _Known, derived: Derived, fences: list[StopFence]
+    conn: Connection, tenant_id: int, one: _Known, derived: Derived, plan: FencePlan
 ) -> None:
     number = one.stored.number
+    # What was seen at fences that go is forgotten, and what others will tell comes with them: it
+    # is derived once more.
+    changed = sorted(plan.fences) != sorted(one.fences)
     devices = await numbers_of(conn, tenant_id, "device", _devices(one.custody))
     due = None if derived.due_us is None else moment(derived.due_us)
     await conn.execute(
-        "UPDATE shipment SET record = %s::jsonb, status = %s, devices = %s, due_at = %s "
-        "WHERE number = %s",
+        "UPDATE shipment SET record = %s::jsonb, status = %s, devices = %s, due_at = %s, "
+        "fence_serial = %s, dirty = %s WHERE number = %s",
         (msgspec.json.encode(derived.record).decode(), derived.record.status,
-         sorted(devices.values()), due, number),
+         sorted(devices.values()), due, plan.serial, changed, number),
     )  # fmt: skip
-    if sorted(fences) == sorted(one.fences):
+    if not changed:
         return
     await conn.execute("DELETE FROM shipment_fence WHERE shipment_number = %s", (number,))
     rows: list[tuple[Any, ...]] = [
@@ -214,7 +220,7 @@ async def _save(
             None if fence.circle is None else list(fence.circle),
             fence.ended,
         )
-        for fence in fences
+        for fence in plan.fences
     ]  # fmt: skip
     async with conn.cursor() as cursor:
         await cursor.executemany(

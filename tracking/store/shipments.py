@@ -15,7 +15,8 @@ _records = msgspec.json.Decoder(Record)
 _proofs = msgspec.json.Decoder(Proof | None)
 
 _COLUMNS = (
-    "s.number, s.version, s.created_at, s.updated_at, s.updated_by, s.plan::text, s.record::text"
+    "s.number, s.version, s.created_at, s.updated_at, s.updated_by, s.fence_serial, s.plan::text, "
+    "s.record::text"
 )
 _OVERRIDE = "o.id, o.act, o.at, o.stop, o.note, o.proof::text, o.made_by, o.made_at, o.withdrawn_at"
 
@@ -28,6 +29,7 @@ class StoredShipment(NamedTuple):
     created_at: datetime
     updated_at: datetime
     updated_by: str | None
+    fence_serial: int
     plan: Plan
     record: Record
 
@@ -225,8 +227,8 @@ def _plan_columns(plan: Plan) -> dict[str, object]:
 
 
 def _stored(row: tuple[Any, ...]) -> StoredShipment:
-    number, version, created_at, updated_at, updated_by, plan, record = row
+    number, version, created_at, updated_at, updated_by, serial, plan, record = row
     return StoredShipment(
-        number, version, created_at, updated_at, updated_by,
+        number, version, created_at, updated_at, updated_by, serial,
         _plans.decode(plan), _records.decode(record),
     )  # fmt: skip
