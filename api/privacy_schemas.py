@@ -1,12 +1,14 @@
 """What the api takes and tells about privacy."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
+from api.openapi import NDJSON, documented
 from tracking.store.erasures import Erasure
 from tracking.store.retention import Retention
 
@@ -33,3 +35,33 @@ ERASURE = Erasure(
     number=17,
 )
 RETENTION = Retention(positions_days=400, events_days=1_100, audit_days=2_200)
+
+
+class DossierLine(msgspec.Struct, frozen=True):
+    """A row of a table, as the database has it; what proves a secret is left out."""
+
+    table: str
+    row: dict[str, Any]
+
+
+class Lines(NamedTuple):
+    """Lines on their way into a file."""
+
+    encoded: bytes
+
+    def lines(self) -> bytes:
+        """As they are."""
+        return self.encoded
+
+    def columns(self) -> Mapping[str, Any]:
+        """Tables of many kinds have no columns in common."""
+        raise NotImplementedError
+
+
+_LINE = DossierLine("position", {"fix_time": "2026-03-08T06:30:00+00:00", "lon": 5.1041})
+DOSSIER_OF_DEVICE = documented(
+    "exportDevice", DossierLine, example=_LINE, media_type=NDJSON, problems=(429,)
+)
+DOSSIER_OF_PERSON = documented(
+    "exportUser", DossierLine, example=_LINE, media_type=NDJSON, problems=(429,)
+)

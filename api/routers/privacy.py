@@ -1,5 +1,7 @@
 """Privacy: what is forgotten on request, and how long a tenant keeps its data."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated
 from uuid import UUID
 
@@ -9,12 +11,26 @@ from api.answers import Page, answer, page
 from api.auth import Admin
 from api.cursors import number_cursor, read_number_cursor
 from api.examples import page_of
+from api.exports.desk import File
 from api.fence_schemas import decoded
 from api.openapi import documented
-from api.privacy_schemas import ERASURE, ERASURE_INPUT, RETENTION, ErasureInput
+from api.privacy_schemas import (
+    DOSSIER_OF_DEVICE,
+    DOSSIER_OF_PERSON,
+    ERASURE,
+    ERASURE_INPUT,
+    RETENTION,
+    ErasureInput,
+    Lines,
+)
 from api.problems import Problem, not_found
+from api.routers.devices import DeviceName
+from api.routers.users import UserId
 from api.schemas import NoQuery, Paged
 from api.services import services_of
+from tracking.store.connection import Connection
+from tracking.store.devices import devices_of
+from tracking.store.dossier import device_lines, person_lines
 from tracking.store.erasures import (
     Erasure,
     erase_device,
@@ -23,6 +39,7 @@ from tracking.store.erasures import (
     list_erasures,
 )
 from tracking.store.retention import Retention, get_retention, put_retention
+from tracking.store.users import get_user
 
 router = APIRouter(prefix="/v1/privacy", tags=["privacy"])
 
@@ -124,3 +141,46 @@ async def save(request: Request, caller: Admin, _: Annotated[NoQuery, Query()]) 
             )
     await services.pool.run(put_retention, caller.tenant_id, wanted)
     return answer(wanted)
+
+
+@router.get("/devices/{name}", **DOSSIER_OF_DEVICE)
+async def device(
+    request: Request, caller: Admin, name: DeviceName, _: Annotated[NoQuery, Query()]
+) -> Response:
+    """All that is held about a device, a line of JSON for each row of each table."""
+    services = services_of(request)
+    ids = await services.pool.run(devices_of, caller.tenant_id, names=(name,), group=None)
+    if name not in ids:
+        raise not_found(f"device {name!r}")
+
+    def rows(conn: Connection) -> AsyncGenerator[Lines, None]:
+        return _batches(device_lines(conn, caller.tenant_id, ids[name], name))
+
+    file = File("privacy", {}, "ndjson", f"device-{name}", {"device": name})
+    return await services.exports.answer(request, caller, file, rows)
+
+
+@router.get("/users/{id}", **DOSSIER_OF_PERSON)
+async def person(
+    request: Request,
+    caller: Admin,
+    id: UserId,  # noqa: A002
+    _: Annotated[NoQuery, Query()],
+) -> Response:
+    """All that is held about a user: the account, sessions, and what they did."""
+    services = services_of(request)
+    found = await services.pool.run(get_user, caller.tenant_id, id)
+    if found is None:
+        raise not_found(f"user {id}")
+
+    def rows(conn: Connection) -> AsyncGenerator[Lines, None]:
+        return _batches(person_lines(conn, caller.tenant_id, id, found.email))
+
+    file = File("privacy", {}, "ndjson", f"user-{id}", {"user": id})
+    return await services.exports.answer(request, caller, file, rows)
+
+
+async def _batches(lines: AsyncGenerator[bytes, None]) -> AsyncGenerator[Lines, None]:
+    async with aclosing(lines):
+        async for some in lines:
+            yield Lines(some)

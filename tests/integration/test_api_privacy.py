@@ -1,6 +1,8 @@
 """Privacy over HTTP: erasing a device, choosing how long to keep what."""
 
 import asyncio
+import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -146,6 +148,48 @@ async def until(ask: Callable[[], Awaitable[httpx.Response]], holds: Callable[[A
     async with asyncio.timeout(20 * TIMEOUT_FACTOR):
         while not holds((await ask()).json()):  # noqa: ASYNC110 -- another process's doing
             await asyncio.sleep(0.02)
+
+
+async def test_what_is_held_of_a_device_is_told_table_by_table_and_the_asking_is_audited(
+    site: Site, database_url: str
+) -> None:
+    with Rows(database_url) as rows:
+        rows.fixes(rows.device("van-7"), 25)
+        rows.fixes(rows.device("van-8"), 3)
+        rows.dead_letter(b"rubbish", device="van-7")
+        rows.reason("van-7", "not_json", 1)
+    await site.client.patch("/v1/devices/van-7", json={"attrs": {"driver": "Ann"}})
+    told = await site.get("/v1/privacy/devices/van-7")
+    assert told.status_code == 200
+    lines = [json.loads(line) for line in told.text.splitlines()]
+    counts = Counter(line["table"] for line in lines)
+    assert counts["position"] == 25
+    assert counts.keys() >= {"device", "device_state", "dead_letter", "ledger_reason", "audit_log"}
+    (device,) = (line["row"] for line in lines if line["table"] == "device")
+    assert device["attrs"] == {"driver": "Ann"}
+    assert "van-8" not in told.text
+    log = (await site.client.get("/v1/audit", params={"noun": "privacy"})).json()["items"]
+    assert [(line["action"], line["key"]) for line in log] == [("export", "device-van-7")]
+    assert (await site.get("/v1/privacy/devices/nobody")).status_code == 404
+
+
+async def test_what_is_held_of_a_person_is_told_without_what_proves_a_secret(
+    site: Site, database_url: str
+) -> None:
+    made = await site.client.post(
+        "/v1/users", json={"email": "ann@acme.example", "name": "Ann Miller", "role": "viewer"}
+    )
+    user = made.json()["id"]
+    told = await site.get(f"/v1/privacy/users/{user}")
+    lines = [json.loads(line) for line in told.text.splitlines()]
+    (account,) = (line["row"] for line in lines if line["table"] == "user_account")
+    assert account["email"] == "ann@acme.example"
+    assert not {"password", "totp_secret", "recovery", "invite"} & account.keys()
+    assert any(line["table"] == "audit_log" for line in lines)
+    with Rows(database_url, "other"):
+        key = create_key(database_url, "other", "office", "admin")
+    async with client_of(site.url, key) as others:
+        assert (await others.get(f"/v1/privacy/users/{user}")).status_code == 404
 
 
 class TestRetention:

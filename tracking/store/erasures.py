@@ -12,6 +12,7 @@ import msgspec
 from psycopg import sql
 
 from tracking.store.connection import Connection
+from tracking.store.dossier import Table, tables_of_devices
 from tracking.store.retention import remove_day
 from tracking.store.users import delete_user
 from tracking.times import Moment
@@ -169,13 +170,6 @@ _COPIED = (
 )
 
 
-class _Table(NamedTuple):
-    """A table that holds rows of devices; `timed` where they lie by device and time."""
-
-    name: str
-    timed: bool
-
-
 async def erase_some(conn: Connection, *, settled_after: timedelta = SETTLED_AFTER) -> bool:
     """Do a part of the oldest erasure nobody else works on; whether there is more to do now.
 
@@ -211,9 +205,11 @@ async def erase_some(conn: Connection, *, settled_after: timedelta = SETTLED_AFT
 
 
 async def _remove_part(conn: Connection, device_id: int) -> int:
-    for table in await _tables_of_devices(conn):
-        remove = remove_day if table.timed else _remove_all
-        removed = await remove(conn, table.name, device_id)
+    for table in await tables_of_devices(conn):
+        if table.timed:
+            removed = await remove_day(conn, table.name, device_id)
+        else:
+            removed = await _remove_all(conn, table, device_id)
         if removed:
             return removed
     return 0
@@ -261,21 +257,9 @@ async def _forget_name(conn: Connection, due: _Due) -> None:
     )
 
 
-async def _tables_of_devices(conn: Connection) -> list[_Table]:
-    """Every table with a column `device_id`: one made later is not forgotten."""
-    found = await conn.execute(
-        "SELECT c.relname, EXISTS (SELECT FROM pg_attribute t WHERE t.attrelid = c.oid "
-        "  AND t.attname = 'fix_time' AND NOT t.attisdropped) "
-        "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
-        "WHERE a.attname = 'device_id' AND NOT a.attisdropped AND c.relkind IN ('r', 'p') "
-        "AND NOT c.relispartition AND c.relnamespace = current_schema::regnamespace "
-        "ORDER BY c.relname"
+async def _remove_all(conn: Connection, table: Table, device_id: int) -> int:
+    statement = sql.SQL("DELETE FROM {} WHERE {} = %s").format(
+        sql.Identifier(table.name), sql.Identifier(table.column)
     )
-    return [_Table(*row) async for row in found]
-
-
-async def _remove_all(conn: Connection, table: str, device_id: int) -> int:
-    gone = await conn.execute(
-        sql.SQL("DELETE FROM {} WHERE device_id = %s").format(sql.Identifier(table)), (device_id,)
-    )
+    gone = await conn.execute(statement, (device_id,))
     return gone.rowcount
