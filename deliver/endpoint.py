@@ -45,7 +45,8 @@ class Endpoint:
         may_send: Callable[[], bool],
     ) -> None:
         self.taken = taken
-        self.idle_since_s: float | None = None
+        self._held_since_s = time.monotonic()
+        self._idle_since_s: float | None = None
         self._secrets = secrets
         self._log = log
         self._send_one = send
@@ -66,6 +67,16 @@ class Endpoint:
         self._stopping = False
         self._reading = False
         self._wake = asyncio.Event()
+
+    @property
+    def held_s(self) -> float:
+        """For how long it has been ours."""
+        return time.monotonic() - self._held_since_s
+
+    @property
+    def idle_s(self) -> float:
+        """For how long it has had nothing to do."""
+        return 0.0 if self._idle_since_s is None else time.monotonic() - self._idle_since_s
 
     @property
     def ended(self) -> bool:
@@ -154,9 +165,9 @@ class Endpoint:
         end = self._log.head
         behind = end is None or (self.line.read_upto < end and not self.line.down)
         if not self.line.idle or self._reading or behind:
-            self.idle_since_s = None
-        elif self.idle_since_s is None:
-            self.idle_since_s = time.monotonic()
+            self._idle_since_s = None
+        elif self._idle_since_s is None:
+            self._idle_since_s = time.monotonic()
 
     async def _read_log(self) -> None:
         try:

@@ -46,7 +46,7 @@ from tracking.webhooks import Letter, Secrets, Webhook, unsealed
 logger = logging.getLogger(__name__)
 
 # Targets worked at once; the memory of each is its window, a few hundred KiB at most.
-_TARGETS = 500
+_TARGETS = 1_000
 _RENEW_EVERY_S = 1.5
 # Within this of losing its leases a process that could not renew them starts nothing.
 _MARGIN_S = 2.0
@@ -54,8 +54,9 @@ _LOOK_EVERY_S = 1.0
 _LOOK_EVERY_DEAF_S = 0.25
 # Outcomes come by the hundred; waiting this long after the first writes them together.
 _GATHER_S = 0.05
-# A target with nothing to do is let go after this.
+# A target with nothing to do is let go after this; where others wait, so is one with much to do.
 _IDLE_S = 30.0
+_TURN_S = 30.0
 # What is under way at the end gets this long; what is not done then is sent again by the next.
 _DRAIN_S = 8.0
 _PRUNE_EVERY_S = 3_600.0
@@ -123,8 +124,7 @@ class Office:
         """Find targets with something to do, whenever something happens, for ever."""
         while True:
             self._look.clear()
-            self._tenants = await self._stores.insist(followed_tenants)
-            await self._subscriber.subscribe(*map(events_channel, self._tenants.values()))
+            await self._follow_tenants()
             for log in self._logs.values():
                 log.kick()
             room = _TARGETS - len(self._endpoints)
@@ -139,6 +139,13 @@ class Office:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S if self._hearing else 0):
                     await self._look.wait()
+
+    async def _follow_tenants(self) -> None:
+        followed = await self._stores.insist(followed_tenants)
+        new = followed.keys() - self._tenants.keys()
+        self._tenants.update(followed)
+        if new:
+            await self._subscriber.subscribe(*(events_channel(followed[one]) for one in new))
 
     def _open(self, taken: Taken) -> None:
         log = self._logs.get(taken.tenant_id)
@@ -219,19 +226,18 @@ class Office:
             self._noticed.clear()
             asked_s = time.monotonic()
             before = dict(self._endpoints)
+            full = len(before) >= _TARGETS
             held = await self._stores.insist(lambda conn: renew(conn, self._lease))
             self._ours_until_s = asked_s + LEASE_S - _MARGIN_S
             for number, endpoint in before.items():
-                still = held.get(number)
-                # Somebody else's by now, deleted, disabled, or wanted anew.
-                if (
-                    still is None
-                    or still != (endpoint.taken.epoch, endpoint.taken.nudge)
-                    or _is_idle(endpoint)
-                ):
-                    endpoint.stop()
-                else:
+                taken = endpoint.taken
+                # Else somebody else's by now, deleted, disabled, or wanted anew.
+                as_it_was = held.get(number) == (taken.epoch, taken.nudge)
+                over = endpoint.idle_s > _IDLE_S or (full and endpoint.held_s > _TURN_S)
+                if as_it_was and not over:
                     endpoint.wake()
+                else:
+                    endpoint.stop()
             self._forget_logs()
             self._metrics.targets.set(len(self._endpoints))
             with suppress(TimeoutError):
@@ -283,11 +289,6 @@ async def _unreadable(webhook: Webhook, secrets: Secrets, letter: Letter) -> Out
 
 def _failed(error: str) -> Outcome:
     return Outcome(time.time_ns() // 1_000, ok=False, latency_ms=0, error=error)
-
-
-def _is_idle(endpoint: Endpoint) -> bool:
-    since_s = endpoint.idle_since_s
-    return since_s is not None and time.monotonic() - since_s > _IDLE_S
 
 
 def _announced(events: Sequence[EventRecord]) -> list[tuple[str, bytes]]:

@@ -62,7 +62,7 @@ async def deliver(
 
 
 def _allow_many_sockets() -> None:
-    """Raise the limit of open files as far as we may: 500 targets have 8 requests each."""
+    """Raise the limit of open files as far as we may: 1,000 targets have 8 requests each."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
     if soft < wanted:

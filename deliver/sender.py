@@ -34,8 +34,15 @@ _UNPRINTABLE = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\uffff]")
 class Sender:
     """Sends letters to webhooks. An async context manager; tasks share one."""
 
-    def __init__(self, egress: Egress, resolver: AbstractResolver | None = None) -> None:
+    def __init__(
+        self,
+        egress: Egress,
+        resolver: AbstractResolver | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self._egress = egress
+        self._timeout_s = timeout_s
         self._resolver = resolver
         # Parsing takes longer than signing.
         self._url_fault = lru_cache(maxsize=4_096)(egress.url_fault)
@@ -46,11 +53,12 @@ class Sender:
             limit=0,
             resolver=self._resolver or _ThreadedResolver(),
             socket_factory=_guarded(self._egress),
-            keepalive_timeout=30,
+            # Below what servers keep them for, mostly 5 s and more.
+            keepalive_timeout=4,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             # A few bytes could become gigabytes.
             auto_decompress=False,
@@ -80,12 +88,9 @@ class Sender:
         }
         started = time.perf_counter()
         try:
-            async with self._session.post(
-                URL(url), data=letter.body, headers=headers, allow_redirects=False
-            ) as response:
-                text = await _excerpt(response)
+            response, text = await self._post(url, letter.body, headers)
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            return Outcome(now_us, ok=False, latency_ms=_since_ms(started), error=_told(exc))
+            return Outcome(now_us, ok=False, latency_ms=_since_ms(started), error=self._told(exc))
         return Outcome(
             now_us,
             ok=200 <= response.status < 300,
@@ -96,6 +101,33 @@ class Sender:
             retry_after_s=retry_after_s(response.headers.get("Retry-After"), now),
             gone=response.status == 410,
         )
+
+    async def _post(
+        self, url: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[aiohttp.ClientResponse, str]:
+        """The answer, and the beginning of its text."""
+        try:
+            return await self._post_once(url, body, headers)
+        except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+            # A kept connection may end just as it is used again: no fault of the target.
+            return await self._post_once(url, body, headers)
+
+    async def _post_once(
+        self, url: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[aiohttp.ClientResponse, str]:
+        async with self._session.post(
+            URL(url), data=body, headers=headers, allow_redirects=False
+        ) as response:
+            return response, await _excerpt(response)
+
+    def _told(self, exc: Exception) -> str:
+        if isinstance(exc, TimeoutError):
+            return f"no answer within {self._timeout_s:g} s"
+        if isinstance(exc, aiohttp.ClientConnectorDNSError):
+            return printable(f"cannot resolve {exc.host}")
+        if isinstance(exc, aiohttp.ClientConnectorError) and exc.os_error.strerror:
+            return printable(exc.os_error.strerror)
+        return printable(str(exc) or type(exc).__name__)
 
 
 class _ThreadedResolver(AbstractResolver):
@@ -166,16 +198,6 @@ def _fault_of(response: aiohttp.ClientResponse) -> str | None:
     if 300 <= response.status < 400:
         return f"status {response.status}: redirects are not followed, enter the final URL"
     return None
-
-
-def _told(exc: Exception) -> str:
-    if isinstance(exc, TimeoutError):
-        return f"no answer within {TIMEOUT_S:.0f} s"
-    if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return printable(f"cannot resolve {exc.host}")
-    if isinstance(exc, aiohttp.ClientConnectorError) and exc.os_error.strerror:
-        return printable(exc.os_error.strerror)
-    return printable(str(exc) or type(exc).__name__)
 
 
 def _since_ms(started: float) -> int:

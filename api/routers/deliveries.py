@@ -56,7 +56,7 @@ async def test(
     now_us = to_us(datetime.now(UTC))
     event = EventRecord(
         str(uuid.uuid4()), caller.tenant, TEST, id, now_us, now_us, 1, "active", late=False,
-        cursor=0, data={"webhook": id, "asked_by": caller.name},
+        cursor=0, data={"webhook": id},
     )  # fmt: skip
     number = await services.pool.run(ask_for_test, caller.tenant_id, stored, event)
     await notify_deliverers(services, caller)

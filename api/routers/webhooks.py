@@ -35,6 +35,7 @@ from tracking.feed import webhooks_notice
 from tracking.seal import Seal
 from tracking.signing import new_secret
 from tracking.store.webhooks import (
+    MAX_PER_TENANT,
     StoredWebhook,
     create_webhook,
     delete_webhook,
@@ -103,7 +104,8 @@ async def create(request: Request, caller: Admin, _: Annotated[NoQuery, Query()]
         author=caller.name,
     )
     if stored is None:
-        raise Problem(409, f"webhook {webhook.id!r} is there already: PUT changes it", field="id")
+        detail = f"webhook {webhook.id!r} is there already, or {MAX_PER_TENANT} others are"
+        raise Problem(409, detail, field="id")
     await notify_deliverers(services, caller)
     made = WebhookMade(**msgspec.structs.asdict(webhook_view(stored)), secret=secret)
     response = tagged(answer(made), stored.version)

@@ -87,6 +87,23 @@ async def test_nothing_of_an_erased_device_is_left_and_others_keep_all(database_
         assert await list_erasures(rig.conn, TENANT, before=None, limit=10) == [done]
 
 
+async def test_what_webhooks_were_told_of_it_is_forgotten(database_url: str) -> None:
+    async with Rig(database_url) as rig:
+        await rig.feed(life("gone"))
+        await rig.conn.execute(
+            "WITH made AS (INSERT INTO webhook (tenant_id, id, body, secrets, enabled) "
+            "VALUES (1, 'w', '{}', '', true) RETURNING number), head AS (INSERT INTO webhook_head "
+            "SELECT number, 1, 'gone', 0, 'm', 1, now(), now() FROM made) "
+            "INSERT INTO webhook_delivery (tenant_id, webhook_number, message, type, subject, "
+            "state, tries) SELECT 1, number, 'm-' || about, 't', about, 'delivered', 1 "
+            "FROM made, unnest(ARRAY['gone', 'kept']) about"
+        )
+        await erase_device(rig.conn, TENANT, "gone", None)
+        await erase_all(rig)
+        assert await rig.rows("SELECT subject FROM webhook_delivery") == [("kept",)]
+        assert await rig.rows("SELECT subject FROM webhook_head") == []
+
+
 async def test_the_device_is_gone_from_the_moment_of_asking(database_url: str) -> None:
     async with Rig(database_url) as rig:
         await rig.feed(life("gone"))

@@ -216,14 +216,26 @@ async def _remove_part(conn: Connection, device_id: int) -> int:
 
 
 async def _redact(conn: Connection, due: _Due) -> int:
-    """Take out of the audit log what a device was like; who did what to it when stays."""
+    """Take out of the audit log what a device was like; who did what to it when stays.
+
+    What became of telling webhooks about it is forgotten as well.
+    """
+    values = (due.tenant_id, due.subject, due.requested_at)
+    told = await conn.execute(
+        "DELETE FROM webhook_delivery WHERE tenant_id = %s AND subject = %s AND recorded_at <= %s",
+        values,
+    )
+    waiting = await conn.execute(
+        "DELETE FROM webhook_head WHERE tenant_id = %s AND subject = %s AND started_at <= %s",
+        values,
+    )
     redacted = await conn.execute(
         "UPDATE audit_log SET before = NULL, after = NULL WHERE tenant_id = %s "
         "AND noun = 'devices' AND key = %s AND at <= %s "
         "AND (before IS NOT NULL OR after IS NOT NULL)",
         (due.tenant_id, due.subject, due.requested_at),
     )
-    return redacted.rowcount
+    return told.rowcount + waiting.rowcount + redacted.rowcount
 
 
 async def _rename(conn: Connection, due: _Due) -> int:

@@ -24,6 +24,7 @@ JOIN tenant t ON t.id = w.tenant_id
 WHERE w.tenant_id = %(tenant_id)s
 """
 
+MAX_PER_TENANT = 200
 # The longest that one takes to commit.
 _TRANSACTION = timedelta(seconds=60)
 # Of progress: the holder finishes what is under way and reads everything anew.
@@ -67,13 +68,21 @@ async def create_webhook(
     enabled: bool,
     author: str,
 ) -> StoredWebhook | None:
-    """Make a target that follows what is recorded from now on; None when its id is taken."""
+    """Make a target that follows what is recorded from now on.
+
+    None when its id is taken, or the tenant has as many as it may.
+    """
     async with conn.transaction():
         made = await conn.execute(
             "INSERT INTO webhook (tenant_id, id, body, secrets, enabled, updated_by) "
-            "VALUES (%s, %s, %s::jsonb, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING number",
-            (tenant_id, webhook.id, _body(webhook), sealed, enabled, author),
-        )
+            "SELECT %s, %s, %s::jsonb, %s, %s, %s WHERE "
+            "(SELECT count(*) FROM webhook WHERE tenant_id = %s) < %s "
+            "ON CONFLICT DO NOTHING RETURNING number",
+            (
+                tenant_id, webhook.id, _body(webhook), sealed, enabled, author, tenant_id,
+                MAX_PER_TENANT,
+            ),
+        )  # fmt: skip
         row = await made.fetchone()
         if row is None:
             return None
