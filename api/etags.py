@@ -1,6 +1,7 @@
 """Versions as HTTP writes them: the ETag of what is told, and what If-Match asks for."""
 
 import re
+from collections.abc import Awaitable, Callable
 
 from fastapi import Request, Response
 
@@ -25,8 +26,23 @@ def wanted_versions(request: Request) -> tuple[int, ...] | None:
 
 
 def changed_meanwhile(what: str, version: int) -> Problem:
-    """The answer where `If-Match` names another version than there is."""
+    """The answer where a precondition names another version than there is."""
     return Problem(
-        412, f"{what} has version {version}, not what If-Match names: read it again",
+        412, f"{what} has version {version}, not what this asks for: read it again",
         field="If-Match",
     )  # fmt: skip
+
+
+async def replaced_versions(
+    request: Request, now: Callable[[], Awaitable[int]]
+) -> tuple[int, ...] | None:
+    """As `wanted_versions`, for a PUT, which also makes what is not there: 0 stands for that.
+
+    `now` tells the version there is, 0 for none; it is asked only for `If-Match: *`.
+    """
+    if request.headers.get("if-none-match", "").strip() == "*":
+        return (0,)
+    if request.headers.get("if-match", "").strip() == "*":
+        version = await now()
+        return (version,) if version else ()
+    return wanted_versions(request)

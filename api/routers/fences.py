@@ -1,7 +1,6 @@
 """Fences: read, saved one by one or by thousands, deleted, and asked where places are."""
 
 import asyncio
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from api import examples
 from api.answers import Page, Refusal, answer, page
 from api.auth import Caller, Writer
 from api.cursors import name_cursor, number_cursor, read_name_cursor, read_number_cursor
+from api.etags import changed_meanwhile, replaced_versions, tagged, wanted_versions
 from api.fence_schemas import (
     MAX_FENCES,
     BulkCounts,
@@ -59,7 +59,6 @@ FenceId = Annotated[
         description="The fence's id, chosen by whoever made it",
     ),
 ]
-_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
 _STATUS = {"exists": 409, "other_version": 412, "too_early": 422}
 # Of a bulk that is refused, this many faults are told.
 _MAX_ERRORS = 100
@@ -201,7 +200,7 @@ async def fence(
     if found is None:
         version = "" if query.version is None else f"version {query.version} of "
         raise not_found(f"{version}fence {id!r}")
-    return _told(found)
+    return tagged(answer(found), found.version)
 
 
 @router.put(
@@ -213,7 +212,7 @@ async def fence(
         body=FenceInput,
         body_example=examples.FENCE_INPUT,
         otherwise={201: Content(FenceView, examples.FENCE)},
-        problems=[409, 412],
+        problems=[412],
         headers=["ETag"],
     ),
 )
@@ -225,12 +224,16 @@ async def save(
 ) -> Response:
     """Make or change a fence: its next version. With `If-Match` only over the version it names."""
     draft = read_fence(await request.body(), id_=id)
-    given = request.headers.get("if-match")
-    only_over = None if given is None else await _matching(request, caller, id, given)
+
+    async def now() -> int:
+        found = await services_of(request).pool.run(get_fence, caller.tenant_id, id)
+        return 0 if found is None or found.deleted_at is not None else found.version
+
+    only_over = await replaced_versions(request, now)
     return await _save_one(request, caller, draft, only_over=only_over)
 
 
-@router.delete("/{id}", **documented("deleteFence", status=204, problems=[409]))
+@router.delete("/{id}", **documented("deleteFence", status=204, problems=[409, 412]))
 async def delete(
     request: Request,
     caller: Writer,
@@ -241,9 +244,13 @@ async def delete(
     if id.startswith(RESERVED):
         raise Problem(409, f"fence {id!r} is a shipment's: it ends with it", field="id")
     services = services_of(request)
-    gone = await services.pool.run(delete_fences, caller.tenant_id, [id])
+    only_over = wanted_versions(request)
+    gone = await services.pool.run(delete_fences, caller.tenant_id, [id], only_over=only_over)
     if not gone.ids:
-        raise not_found(f"fence {id!r}")
+        there = await services.pool.run(get_fence, caller.tenant_id, id)
+        if there is None or there.deleted_at is not None:
+            raise not_found(f"fence {id!r}")
+        raise changed_meanwhile(f"fence {id!r}", there.version)
     await _notify(services, caller, gone.revision)
     return Response(status_code=204)
 
@@ -337,6 +344,8 @@ async def _save_one(
     guarded = replace(draft, only_over=only_over)
     edit = await services.pool.run(save_fences, caller.tenant_id, [guarded], author=caller.name)
     (saved,) = edit.saved
+    if saved.reason == "exists" and request.method == "PUT":
+        raise changed_meanwhile(f"fence {saved.id!r}", saved.version)
     if saved.reason is not None:
         raise Problem(_STATUS[saved.reason], saved.detail or "", field=saved.field)
     if saved.outcome != "unchanged":
@@ -344,30 +353,16 @@ async def _save_one(
     found = await services.pool.run(get_fence, caller.tenant_id, saved.id, saved.version)
     if found is None:
         raise not_found(f"fence {saved.id!r}")
-    response = _told(found)
+    response = tagged(answer(found), found.version)
     if saved.outcome == "created":
         response.status_code = 201
         response.headers["Location"] = f"/v1/fences/{saved.id}"
     return response
 
 
-async def _matching(request: Request, caller: Principal, id_: str, given: str) -> tuple[int, ...]:
-    """The versions an `If-Match` header names."""
-    if given.strip() != "*":
-        return tuple(int(version) for version in _ETAG.findall(given))
-    found = await services_of(request).pool.run(get_fence, caller.tenant_id, id_)
-    return () if found is None or found.deleted_at is not None else (found.version,)
-
-
 async def _notify(services: Services, caller: Principal, revision: int) -> None:
     """Tell the workers at once what they would notice within a second."""
     await services.publisher.publish([fences_notice(caller.tenant, revision)])
-
-
-def _told(view: FenceView) -> Response:
-    response = answer(view)
-    response.headers["ETag"] = f'"{view.version}"'
-    return response
 
 
 def _brief(fence: FenceVersion) -> FenceBrief:

@@ -19,6 +19,7 @@ from api.alert_schemas import (
 from api.answers import Page, answer, page
 from api.auth import Caller, Writer
 from api.cursors import name_cursor, read_name_cursor
+from api.etags import changed_meanwhile, replaced_versions, tagged, wanted_versions
 from api.fence_schemas import decoded
 from api.openapi import documented
 from api.problems import Problem, not_found
@@ -61,18 +62,18 @@ async def rules(request: Request, caller: Caller, query: Annotated[Paged, Query(
         body=RuleInput,
         body_example=examples.RULE_INPUT,
         problems=[409],
-        headers=["Location"],
+        headers=["ETag", "Location"],
     ),
 )
 async def create(request: Request, caller: Writer, _: Annotated[NoQuery, Query()]) -> Response:
     """Make a rule; without an `id` it gets one. It judges what is recorded from now on."""
     rule = rule_of(decoded(await request.body(), RuleInput))
     stored = await services_of(request).pool.run(
-        save_rule, caller.tenant_id, rule, author=caller.name, create=True
+        save_rule, caller.tenant_id, rule, author=caller.name, only_over=(0,)
     )
     if stored is None:
         raise Problem(409, f"rule {rule.id!r} is there already: PUT changes it", field="id")
-    response = answer(rule_view(stored))
+    response = tagged(answer(rule_view(stored)), stored.version.version)
     response.status_code = 201
     response.headers["Location"] = f"/v1/rules/{rule.id}"
     return response
@@ -125,7 +126,7 @@ async def rule(
     )
     if stored is None:
         raise not_found(f"rule {id!r}" + (f" version {query.version}" if query.version else ""))
-    return answer(rule_view(stored))
+    return tagged(answer(rule_view(stored)), stored.version.version)
 
 
 @router.put(
@@ -136,6 +137,8 @@ async def rule(
         example=examples.RULE,
         body=RuleInput,
         body_example=examples.RULE_INPUT,
+        problems=[412],
+        headers=["ETag"],
     ),
 )
 async def save(
@@ -146,15 +149,22 @@ async def save(
 ) -> Response:
     """Make or change a rule: its next version, which judges what is recorded from now on."""
     wanted = rule_of(decoded(await request.body(), RuleInput), id)
-    stored = await services_of(request).pool.run(
-        save_rule, caller.tenant_id, wanted, author=caller.name, create=False
+    pool = services_of(request).pool
+
+    async def now() -> int:
+        there = await pool.run(get_rule, caller.tenant_id, id)
+        return 0 if there is None else there.version.version
+
+    only_over = await replaced_versions(request, now)
+    stored = await pool.run(
+        save_rule, caller.tenant_id, wanted, author=caller.name, only_over=only_over
     )
     if stored is None:
-        raise not_found(f"rule {id!r}")
-    return answer(rule_view(stored))
+        raise changed_meanwhile(f"rule {id!r}", await now())
+    return tagged(answer(rule_view(stored)), stored.version.version)
 
 
-@router.delete("/{id}", **documented("deleteRule", status=204))
+@router.delete("/{id}", **documented("deleteRule", status=204, problems=[412]))
 async def delete(
     request: Request,
     caller: Writer,
@@ -162,6 +172,11 @@ async def delete(
     _: Annotated[NoQuery, Query()],
 ) -> Response:
     """End a rule. Its alerts stay, and a retraction still closes them."""
-    if not await services_of(request).pool.run(delete_rule, caller.tenant_id, id, caller.name):
-        raise not_found(f"rule {id!r}")
+    pool = services_of(request).pool
+    only_over = wanted_versions(request)
+    if not await pool.run(delete_rule, caller.tenant_id, id, caller.name, only_over=only_over):
+        there = await pool.run(get_rule, caller.tenant_id, id)
+        if there is None:
+            raise not_found(f"rule {id!r}")
+        raise changed_meanwhile(f"rule {id!r}", there.version.version)
     return Response(status_code=204)

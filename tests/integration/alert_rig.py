@@ -78,7 +78,7 @@ class AlertRig:
         return occurrence
 
     async def save(self, wanted: Rule) -> StoredRule:
-        stored = await save_rule(self.conn, self.tenant_id, wanted, author="test", create=False)
+        stored = await save_rule(self.conn, self.tenant_id, wanted, author="test")
         assert stored is not None
         return stored
 

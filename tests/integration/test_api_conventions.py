@@ -206,3 +206,34 @@ class TestCompression:
             assert "content-length" not in answer.headers
             lines = [line async for line in answer.aiter_lines()]
         assert lines[-1].startswith('{"summary"')
+
+
+RULE = {"types": ["fence.entered"], "name": "Somebody came"}
+
+
+class TestVersions:
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [("/v1/fences/one", {"shape": SHAPE, "name": "a"}), ("/v1/rules/one", RULE)],
+    )
+    async def test_an_edit_may_be_meant_for_one_version_only(
+        self, site: Site, path: str, body: dict[str, Any]
+    ) -> None:
+        async def put(name: str, **headers: str) -> httpx.Response:
+            named = {key.replace("_", "-"): value for key, value in headers.items()}
+            return await site.client.put(path, json=body | {"name": name}, headers=named)
+
+        assert_problem(await put("a", if_match="*"), 412, "If-Match")
+        assert (await put("a", if_none_match="*")).headers["etag"] == '"1"'
+        assert_problem(await put("b", if_none_match="*"), 412, "If-Match")
+        assert (await put("b", if_match='"1"')).headers["etag"] == '"2"'
+        assert_problem(await put("c", if_match='"1"'), 412, "If-Match")
+        assert (await put("c", if_match="*")).headers["etag"] == '"3"'
+        assert (await site.get(path)).headers["etag"] == '"3"'
+
+        stale = await site.client.delete(path, headers={"If-Match": '"2"'})
+        assert_problem(stale, 412, "If-Match")
+        assert (await site.get(path)).json()["name"] == "c"
+        gone = await site.client.delete(path, headers={"If-Match": 'W/"3"'})
+        assert gone.status_code == 204
+        assert_problem(await site.client.delete(path, headers={"If-Match": '"3"'}), 404)

@@ -61,6 +61,7 @@ _DELETE = """
 WITH gone AS (
     UPDATE fence SET deleted_at = now()
     WHERE tenant_id = %(tenant_id)s AND id = ANY(%(ids)s) AND deleted_at IS NULL
+        AND (%(only)s::integer[] IS NULL OR version = ANY(%(only)s))
     RETURNING number, version, id)
 UPDATE fence_version v
 SET valid_to = GREATEST(clock_timestamp(), v.valid_from), revision = %(revision)s,
@@ -142,12 +143,27 @@ async def save_fences(
         return Edit(revision, [saved for saved, _ in plans])
 
 
-async def delete_fences(conn: Connection, tenant_id: int, ids: Sequence[str]) -> Deletion:
-    """End the fences now. Their versions stay, and a draft with the same id revives them."""
+async def delete_fences(
+    conn: Connection,
+    tenant_id: int,
+    ids: Sequence[str],
+    *,
+    only_over: Sequence[int] | None = None,
+) -> Deletion:
+    """End the fences now, those in one of the versions `only_over` if that is given.
+
+    Their versions stay, and a draft with the same id revives them.
+    """
     async with conn.transaction():
         revision, _ = await _locked(conn, tenant_id)
         cursor = await conn.execute(
-            _DELETE, {"tenant_id": tenant_id, "ids": list(ids), "revision": revision + 1}
+            _DELETE,
+            {
+                "tenant_id": tenant_id,
+                "ids": list(ids),
+                "revision": revision + 1,
+                "only": None if only_over is None else list(only_over),
+            },
         )
         gone = sorted(row[0] for row in await cursor.fetchall())
         if gone:

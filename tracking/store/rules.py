@@ -1,6 +1,6 @@
 """Rules as they are kept: each edit is a version that judges the events recorded behind it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -38,12 +38,18 @@ class RuleBook(NamedTuple):
 
 
 async def save_rule(
-    conn: Connection, tenant_id: int, rule: Rule, *, author: str | None, create: bool
+    conn: Connection,
+    tenant_id: int,
+    rule: Rule,
+    *,
+    author: str | None,
+    only_over: Sequence[int] | None = None,
 ) -> StoredRule | None:
     """Save a rule as its newest version; one that says nothing new changes nothing.
 
-    With `create`, None when there is a rule of this id. A deleted one comes back to life with its
-    next version, and raises no alert again for an event it had one for.
+    None when it is in none of the versions `only_over`; 0 stands for there being none. A deleted
+    one comes back to life with its next version, and raises no alert again for an event it had one
+    for.
     """
     async with conn.transaction():
         cursor = await _lock(conn, tenant_id)
@@ -52,7 +58,7 @@ async def save_rule(
             (tenant_id, rule.id),
         )
         number, version, lives = await found.fetchone() or (None, 0, False)
-        if lives and create:
+        if only_over is not None and (version if lives else 0) not in only_over:
             return None
         stored = await get_rule(conn, tenant_id, rule.id) if lives else None
         if stored is not None and stored.version.rule == rule:
@@ -75,14 +81,30 @@ async def save_rule(
         return await get_rule(conn, tenant_id, rule.id)
 
 
-async def delete_rule(conn: Connection, tenant_id: int, rule_id: str, author: str | None) -> bool:
-    """End a rule; its alerts stay as they are. False when there is none."""
+async def delete_rule(
+    conn: Connection,
+    tenant_id: int,
+    rule_id: str,
+    author: str | None,
+    *,
+    only_over: Sequence[int] | None = None,
+) -> bool:
+    """End a rule; its alerts stay as they are.
+
+    False when there is none in one of the versions `only_over`.
+    """
     async with conn.transaction():
         cursor = await _lock(conn, tenant_id)
         gone = await conn.execute(
             "UPDATE rule SET deleted_at = now(), version = version + 1 "
-            "WHERE tenant_id = %s AND id = %s AND deleted_at IS NULL RETURNING number, version",
-            (tenant_id, rule_id),
+            "WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND deleted_at IS NULL "
+            "AND (%(only)s::integer[] IS NULL OR version = ANY(%(only)s)) "
+            "RETURNING number, version",
+            {
+                "tenant_id": tenant_id,
+                "id": rule_id,
+                "only": None if only_over is None else list(only_over),
+            },
         )
         row = await gone.fetchone()
         if row is None:
