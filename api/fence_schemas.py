@@ -12,7 +12,7 @@ from pydantic import Field
 
 from api.answers import Many
 from api.problems import Problem
-from api.schemas import Paged, Query, Selected, Text, Time
+from api.schemas import Box, Paged, Query, Selected, Text, Time
 from tracking.fence_bulk import BulkItem
 from tracking.fence_input import FenceInput, Labels, explained
 
@@ -28,7 +28,7 @@ class FenceQuery(Paged):
     id: Text | None = Field(None, description="Prefix of the id")
     name: Text | None = Field(None, description="Part of the name, in any case")
     layer: Text | None = None
-    bbox: str | None = Field(None, description="minlon,minlat,maxlon,maxlat their bounds meet")
+    bbox: Box | None = Field(None, description="minlon,minlat,maxlon,maxlat their bounds meet")
     deleted: bool = Field(default=False, description="Those that were deleted instead")
 
 

@@ -11,6 +11,9 @@ from api.problems import Problem
 # Where a list keeps its objects, and these what can be chosen of.
 _LISTS = {"items": None, "features": "properties"}
 
+# As deep as members are named in documents; what is deeper may be asked for all the same.
+_DEPTH = 2
+
 Tree = dict[str, "Tree"]
 
 
@@ -42,6 +45,12 @@ class Fields:
             for name in path:
                 branch = branch.setdefault(name, {})
         return cls(tree)
+
+    @staticmethod
+    def names(kinds: tuple[Any, ...]) -> list[str]:
+        """Every member that can be asked for, the parts of one as `position.lon`."""
+        found = [name for kind in kinds for name in _names(_chosen_of(kind), _DEPTH)]
+        return list(dict.fromkeys(found))
 
     def pick(self, body: bytes) -> bytes:
         """The JSON of an object or a list of them, with these members in the order they had."""
@@ -86,6 +95,14 @@ def _known(kind: inspect.Type, path: list[str]) -> bool:
         # Below what is anybody's own JSON everything may be asked for.
         return all(path)
     return any(_known(field.type, path[1:]) for field in members if field.encode_name == path[0])
+
+
+def _names(kind: inspect.Type, depth: int) -> list[str]:
+    found = []
+    for field in (_members(kind) or ()) if depth else ():
+        found.append(field.encode_name)
+        found += [f"{field.encode_name}.{name}" for name in _names(field.type, depth - 1)]
+    return found
 
 
 def _members(kind: inspect.Type) -> tuple[inspect.Field, ...] | None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from api.answers import JSON_TYPES
+from api.fields import Fields
 from api.openapi_parts import HEADERS, PARAMETERS, PROBLEM_HEADERS, PROBLEMS, Json
 from api.operations import Content, Operation, plain
 from api.problems import KINDS, MEDIA_TYPE, ProblemDetails, details
@@ -81,6 +82,7 @@ class _Completion:
     def complete(self, schemas: "_Schemas") -> None:
         """Write it into the document."""
         self._permit()
+        self._name_fields()
         # Before the headers: those every request has say nothing of this one.
         refusals = self._refusals()
         self._parameters += [
@@ -101,6 +103,15 @@ class _Completion:
                 "required": self._told.body_required,
                 "content": _contents(self._told.body, schemas),
             }
+
+    def _name_fields(self) -> None:
+        """Say which members there are to choose from: as in a list, divided by commas."""
+        for parameter in self._parameters:
+            if parameter["name"] == "fields":
+                kinds = tuple(kind for content in self._told.answers for kind in content.kinds)
+                items = {"type": "string", "enum": Fields.names(kinds)}
+                parameter["schema"] = {"type": "array", "items": items, "minItems": 1}
+                parameter |= {"style": "form", "explode": False}
 
     def _permit(self) -> None:
         """Say which permission is asked for: the noun is the first tag."""

@@ -1,7 +1,9 @@
 """Every refusal of the api, as RFC 9457 problem+json. One shape, whoever refused."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -9,6 +11,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from tracking.access import Action, Principal, roles_that_may
 from tracking.errors import Conflict, InputError, ProviderUnavailable, StoreUnavailable
@@ -157,12 +160,30 @@ async def _on_problem(request: Request, exc: Exception) -> Response:
 
 async def _on_http_exception(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)  # noqa: S101
-    details = {
-        404: f"there is nothing at {request.url.path}",
-        405: f"{request.method} is not possible at {request.url.path}",
-    }
-    detail = details.get(exc.status_code, str(exc.detail))
+    path = request.url.path
+    methods = _methods_at(request, path) if exc.status_code in {404, 405} else set()
+    if methods and request.method not in methods:
+        allowed = {"Allow": ", ".join(sorted(methods))}
+        return _answer(
+            request, Problem(405, f"{request.method} is not possible at {path}", headers=allowed)
+        )
+    detail = f"there is nothing at {path}" if exc.status_code == 404 else str(exc.detail)
     return _answer(request, Problem(exc.status_code, detail, headers=exc.headers))
+
+
+@lru_cache(maxsize=1_024)
+def _regex(template: str) -> re.Pattern[str]:
+    return compile_path(template)[0]
+
+
+def _methods_at(request: Request, path: str) -> set[str]:
+    """What is possible at a path, by all routes that serve it; nothing where there are none."""
+    paths = request.app.openapi()["paths"]
+    # What is spelled out comes before what has a name in it.
+    if path in paths:
+        return {method.upper() for method in paths[path]}
+    served = [paths[template] for template in paths if _regex(template).match(path)]
+    return {method.upper() for methods in served for method in methods}
 
 
 async def _on_validation(request: Request, exc: Exception) -> Response:

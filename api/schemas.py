@@ -51,6 +51,13 @@ QualityName = Literal[
     "static",
 ]
 
+# minlon,minlat,maxlon,maxlat; `parse_bbox` says what is wrong with one that is none.
+_NUMBER = r"-?[0-9]{1,3}(\.[0-9]+)?"
+Box = Annotated[
+    str,
+    Field(json_schema_extra={"format": "bbox", "pattern": f"^{_NUMBER}(,{_NUMBER}){{3}}$"}),
+]
+
 
 class Query(BaseModel):
     """A set of query parameters that refuses unknown ones."""
@@ -81,7 +88,7 @@ class DeviceQuery(Paged):
     online: bool | None = Field(None, description="Said so by its status channel or the monitor")
     motion: Literal["unknown", "stopped", "moving"] | None = None
     name: Text | None = Field(None, description="Prefix of the name")
-    bbox: str | None = Field(None, description="minlon,minlat,maxlon,maxlat of the latest fix")
+    bbox: Box | None = Field(None, description="minlon,minlat,maxlon,maxlat of the latest fix")
 
 
 class LatestQuery(Selected):
@@ -93,7 +100,7 @@ class LatestQuery(Selected):
     device: list[Text] | None = Field(
         None, max_length=MAX_ITEMS, description="Of this device; repeat for several"
     )
-    bbox: str | None = Field(None, description="minlon,minlat,maxlon,maxlat")
+    bbox: Box | None = Field(None, description="minlon,minlat,maxlon,maxlat")
     format: Literal["json", "geojson"] | None = None
 
 

@@ -29,7 +29,11 @@ class VisitQuery(Paged):
     group_by: Literal["fence", "device", "day"] | None = Field(
         None, description="Tell what they come to instead of each"
     )
-    time_zone: Text = Field("UTC", description="Of the days, an IANA name")
+    time_zone: Text = Field(
+        "UTC",
+        description="Of the days, an IANA name",
+        json_schema_extra={"format": "time-zone"},
+    )
 
     def zone(self) -> ZoneInfo:
         """The time zone.

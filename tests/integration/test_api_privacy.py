@@ -83,7 +83,7 @@ async def test_an_erased_person_is_named_nowhere_and_what_they_did_stays(
     ann = Principal(1, "default", "dispatcher", None, "ann@acme.example", user)
     async with pool_of(database_url) as pool:
         with acting(Mandate.of(ann, ip="192.0.2.7")):
-            await pool.run(save_rule, 1, rule(), author=ann.name, create=True)
+            await pool.run(save_rule, 1, rule(), author=ann.name)
     asked = await site.client.post("/v1/privacy/erasures", json={"user": "ann@acme.example"})
     assert asked.status_code == 202, asked.text
     assert (await site.get(f"/v1/users/{user}")).status_code == 404

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from api.app import _listen
 from tests.integration.api_site import Site, client_of
 from tests.integration.feed_client import feed_client
 from tests.services import TIMEOUT_FACTOR, free_port, wait_until
@@ -73,3 +75,9 @@ def test_a_taken_port_is_one_line_and_not_a_trace(tmp_path: Path, valkey_url: st
     assert process.returncode == 2
     assert b"WAYMARK_HTTP_PORT" in output
     assert b"Traceback" not in output
+
+
+def test_an_answer_does_not_wait_for_the_client_s_delayed_ack() -> None:
+    """Asyncio turns Nagle's algorithm off where the socket names TCP; that is 40 ms an answer."""
+    with _listen("127.0.0.1", 0) as sock:
+        assert sock.proto == socket.IPPROTO_TCP

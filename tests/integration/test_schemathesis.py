@@ -1,0 +1,192 @@
+"""The api attacked with what its own OpenAPI document allows and forbids: no answer surprises."""
+
+import json
+import os
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import jsonschema
+import pytest
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis.engine import events, from_schema
+
+from tests.integration.api_site import Rows, ThreadedSite
+from tracking.store.keys import create_key
+
+# Generated cases of each operation, beside some dozens that cover each rule of its schema.
+CASES = int(os.environ.get("WAYMARK_TEST_CASES", "3"))
+
+# What a schema cannot say of an operation, by check.
+_PARTIAL = "with `partial` what was refused is told in the answer"
+NARROWED = {
+    ("PUT /v1/fences", "negative_data_rejection"): _PARTIAL,
+    ("POST /v1/fences/import", "negative_data_rejection"): _PARTIAL,
+    ("POST /v1/fences/import", "positive_data_acceptance"): "not all bytes are a file of fences",
+    ("POST /v1/alerts/acknowledge", "unsupported_method"): "GET asks for an alert of this id",
+    ("GET /v1/assets/{id}/track", "positive_data_acceptance"): "a track is of a year at most",
+}
+
+_KEY = re.compile(r"[!-~]{1,255}")
+
+# What the document says by the name of a format, or in words.
+_moments = st.integers(86_400, 253_000_000_000).map(
+    lambda seconds: datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+)
+_boxes = st.tuples(
+    st.integers(-180, 180), st.integers(-90, 0), st.integers(-180, 180), st.integers(0, 90)
+).map(lambda box: ",".join(map(str, box)))
+schemathesis.openapi.format("date-time", _moments)
+schemathesis.openapi.format("bbox", _boxes)
+schemathesis.openapi.format("time-zone", st.sampled_from(["UTC", "Europe/Berlin"]))
+
+
+@schemathesis.serializer("application/vnd.google-earth.kmz")
+def kmz(_: schemathesis.SerializationContext, value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+@schemathesis.hook
+def before_call(
+    _: schemathesis.HookContext, case: "schemathesis.Case[Any]", __: dict[str, Any]
+) -> None:
+    """A key is for one request, and a time asked for begins before it ends."""
+    headers: Any = case.headers or {}
+    key = headers.get("Idempotency-Key")
+    if key is not None and _KEY.fullmatch(str(key)):
+        headers["Idempotency-Key"] = uuid.uuid4().hex
+    query: dict[str, Any] = case.query or {}
+    if _is_time(query.get("from")) and _is_time(query.get("to")):
+        query["from"], query["to"] = sorted((query["from"], query["to"]))
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, str) and re.match(r"\d{4}-", value) is not None
+
+
+@dataclass
+class Findings:
+    """What surprised, and how much was asked."""
+
+    document: dict[str, Any]
+    cases: int = 0
+    # Of valid bodies: those taken, and those refused for what no schema says, by operation.
+    taken: Counter[str] = field(default_factory=Counter)
+    explained: Counter[str] = field(default_factory=Counter)
+    surprises: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def add(self, event: events.ScenarioFinished) -> None:
+        recorder = event.recorder
+        for case_id, interaction in recorder.interactions.items():
+            self.cases += 1
+            response = interaction.response
+            if response is not None and response.status_code < 300:
+                self.taken[recorder.label] += 1
+            for check in recorder.checks.get(case_id, ()):
+                if check.failure_info is None or (recorder.label, check.name) in NARROWED:
+                    continue
+                if self._is_explained(recorder.label, check.name, interaction):
+                    continue
+                self.surprises.setdefault((recorder.label, check.name), []).append(
+                    _told(check.failure_info.failure, interaction)
+                )
+
+    def _is_explained(self, operation: str, check: str, interaction: Any) -> bool:  # noqa: ANN401 -- schemathesis' own, as below
+        request, response = interaction.request, interaction.response
+        if check == "response_schema_conformance" and "fields=" in request.uri:
+            return self._is_part(operation, response)
+        if check != "positive_data_acceptance":
+            return False
+        problem = json.loads(response.content)
+        if response.status_code == 400:
+            # Only one that was given out is a cursor.
+            return bool(problem["field"] == "cursor" and "cursor=" in request.uri)
+        # Rules between members, and names of what must be there: told with their place.
+        self.explained[operation] += 1
+        return bool(request.body and problem["field"])
+
+    def _is_part(self, operation: str, response: Any) -> bool:  # noqa: ANN401
+        """Whether an answer is what was documented, but for the members nobody asked for."""
+        method, _, path = operation.partition(" ")
+        told = self.document["paths"][path][method.lower()]["responses"]["200"]["content"]
+        media_type = response.headers["content-type"][0].partition(";")[0]
+        schema = {**told[media_type]["schema"], "components": self.document["components"]}
+        jsonschema.validate(json.loads(response.content), _without_required(schema))
+        return True
+
+    def report(self) -> str:
+        refused = sum(self.explained.values())
+        lines = [f"{self.cases:,} cases, {refused:,} valid bodies refused with the place of why"]
+        for (operation, check), told in self.surprises.items():
+            lines.append(f"{operation}: {check}, {len(told)} times")
+            lines += told[:3]
+        return "\n".join(lines)
+
+
+def _without_required(schema: Any) -> Any:  # noqa: ANN401 -- any JSON
+    if isinstance(schema, list):
+        return [_without_required(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: _without_required(part)
+        for name, part in schema.items()
+        if name != "required" or not isinstance(part, list)
+    }
+
+
+def _told(failure: Exception, interaction: Any) -> str:  # noqa: ANN401 -- schemathesis' own
+    request, response = interaction.request, interaction.response
+    lines = [
+        str(failure)[:400],
+        f"{request.method} {request.uri}",
+        repr({name: value for name, value in request.headers.items() if name != "Authorization"}),
+        repr((request.body or b"")[:600]),
+    ]
+    if response is not None:
+        lines.append(f"{response.status_code} {response.content[:400]!r}")
+    return "".join(f"    {line}\n" for line in lines)
+
+
+@pytest.fixture
+def site(database_url: str, valkey_url: str) -> Iterator[tuple[str, str]]:
+    """Address and key of an api that has something to tell."""
+    with Rows(database_url) as rows:
+        rows.fixes(rows.device("van-7"), 10)
+        rows.fence("depot-1")
+        rows.alert(rows.event("van-7"), "depot-at-night")
+        rows.dead_letter(b"nonsense")
+    secret = "of a test, and long enough to be one"  # noqa: S105
+    with ThreadedSite(database_url, valkey_url, secret_key=secret) as (url, _):
+        yield url, create_key(database_url, "default", "attacker", "admin")
+
+
+@pytest.mark.timeout(0)
+def test_no_answer_surprises(site: tuple[str, str]) -> None:
+    url, key = site
+    config = schemathesis.Config.from_dict(
+        {
+            "seed": 1,
+            "base-url": url,
+            "auth": {"openapi": {"bearer": {"bearer": key}}},
+            "continue-on-failure": True,
+            "cache": {"enabled": False},
+            "generation": {"max-examples": CASES, "deterministic": True, "no-shrink": True},
+        }
+    )
+    schema = schemathesis.openapi.from_url(url + "/v1/openapi.json", config=config)
+    findings, errors = Findings(schema.raw_schema), []
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.ScenarioFinished):
+            findings.add(event)
+        elif isinstance(event, events.NonFatalError | events.FatalError):
+            errors.append(event)
+    assert errors == []
+    assert not findings.surprises, findings.report()
+    # None of them refuses everything.
+    assert {operation for operation in findings.explained if not findings.taken[operation]} == set()
