@@ -16,7 +16,7 @@ from api.exports.batches import (
 )
 from api.exports.formats import FORMATS, FormatName, TableName, accepted
 from api.openapi import NDJSON, Content, documented
-from api.schemas import MAX_ITEMS, QualityName, Query, Text, Time
+from api.schemas import MAX_ITEMS, Box, QualityName, Query, Text, Time
 from tracking.feed import CloudEvent, PositionUpdate
 from tracking.store.measurements import Measurement
 from tracking.store.trips import Trip
@@ -45,7 +45,7 @@ class PositionExportQuery(_DevicesQuery):
     quality: QualityName | None = Field(
         None, description="Only fixes of this quality; without it all, of tracks `ok` ones"
     )
-    bbox: str | None = Field(None, description="minlon,minlat,maxlon,maxlat")
+    bbox: Box | None = Field(None, description="minlon,minlat,maxlon,maxlat")
     format: FormatName | None = Field(None, description="`ndjson` unless Accept says otherwise")
 
 
@@ -98,7 +98,7 @@ def _described(
 ) -> dict[str, Any]:
     files = _files(kinds, names[1:])
     return documented(
-        operation_id, row, example=example, media_type=NDJSON, also=files, problems=[429]
+        operation_id, row, example=example, media_type=NDJSON, also=files, problems=[404]
     )
 
 

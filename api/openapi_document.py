@@ -94,10 +94,14 @@ class _Completion:
             )
             if applies
         ]
-        self._operation["responses"] = self._successes(schemas) | {
+        told = self._answers(schemas)
+        self._operation["responses"] = told | {
             str(status): _reference(status)
-            for status in sorted(refusals - {self._told.status, *self._told.otherwise})
+            for status in sorted(refusals)
+            if str(status) not in told
         }
+        for status in refusals & self._told.otherwise.keys():
+            told[str(status)]["content"] |= _problem(status)["content"]
         if self._told.body:
             self._operation["requestBody"] = {
                 "required": self._told.body_required,
@@ -120,7 +124,7 @@ class _Completion:
             for name, scopes in one.items():
                 one[name] = [f"{noun}:{scope}" for scope in scopes]
 
-    def _successes(self, schemas: "_Schemas") -> Json:
+    def _answers(self, schemas: "_Schemas") -> Json:
         told = self._told
         names = [
             "X-Request-Id",
@@ -152,7 +156,9 @@ class _Completion:
             413: bool(self._told.body),
             # Unknown parameters are refused too.
             422: self._secured,
-            429: self._secured,
+            414: any(one["in"] == "query" for one in self._parameters),
+            # By the address a request comes from.
+            429: True,
             500: True,
             503: self._secured,
         }

@@ -77,6 +77,7 @@ PROBLEMS = {
     409: "It is there already, or its state does not allow this",
     412: "It is not the version that If-Match names",
     413: "The body is too large",
+    414: "The address is too long",
     422: "A parameter or member is wrong; `field` names it",
     429: "Too many at a time",
     500: "A defect; the log has the request id",

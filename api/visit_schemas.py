@@ -29,11 +29,7 @@ class VisitQuery(Paged):
     group_by: Literal["fence", "device", "day"] | None = Field(
         None, description="Tell what they come to instead of each"
     )
-    time_zone: Text = Field(
-        "UTC",
-        description="Of the days, an IANA name",
-        json_schema_extra={"format": "time-zone"},
-    )
+    time_zone: Text = Field("UTC", description="Of the days, an IANA name")
 
     def zone(self) -> ZoneInfo:
         """The time zone.

@@ -59,6 +59,9 @@ class GoAuthVerdict(msgspec.Struct, frozen=True):
     Error: str = ""
 
 
+_DENIED = {403: Content(GoAuthVerdict, GoAuthVerdict(Ok=False, Error="denied"))}
+
+
 @router.post(
     "/emqx/auth",
     **documented(
@@ -101,6 +104,7 @@ async def emqx_acl(request: Request, caller: Caller, _: Annotated[NoQuery, Query
         "goAuthUser",
         GoAuthVerdict,
         example=GoAuthVerdict(),
+        otherwise=_DENIED,
         body=Client,
         body_example=Client("acme/van-7", "kq8nYj0cV2m5d1Xb4h7w", "acme/van-7"),
         body_also=[Content(None, "username=acme%2Fvan-7&password=kq8nYj0cV2m5d1Xb4h7w", _FORM)],
@@ -120,6 +124,7 @@ async def go_auth_user(
         "goAuthSuperuser",
         GoAuthVerdict,
         example=GoAuthVerdict(),
+        otherwise=_DENIED,
         body=Client,
         body_example=Client("acme/van-7"),
         body_also=[Content(None, "username=acme%2Fvan-7", _FORM)],
@@ -140,6 +145,7 @@ async def go_auth_superuser(
         "goAuthAcl",
         GoAuthVerdict,
         example=GoAuthVerdict(),
+        otherwise=_DENIED,
         body=GoAuthQuestion,
         body_example=GoAuthQuestion("acme/van-7", topic="wm/acme/van-7/pos", acc=2),
         body_also=[
