@@ -42,7 +42,7 @@ NARROWED = {
 }
 
 # Wrong credentials are a part of the attack.
-_UNLIMITED = dict.fromkeys(
+_UNLIMITED: dict[str, Any] = dict.fromkeys(
     ("rate_credential_per_min", "rate_address_per_min", "rate_failed_per_min"), 0
 )
 
