@@ -174,9 +174,10 @@ async def test_mosquitto_go_auth_is_told_by_form_and_by_json(
             form = await site.client.post(path, data=members)
             json = await site.client.post(path, json=members)
             assert form.status_code == json.status_code
-            if form.status_code in {200, 403}:
-                assert form.json() == json.json()
-                assert form.json()["Ok"] is (form.status_code == 200)
+            if form.status_code == 200:
+                assert form.json() == json.json() == {"Ok": True, "Error": ""}
+            else:
+                assert form.headers["content-type"] == "application/problem+json"
             return form.status_code
 
         assert await asks("user", **who, password=van["password"]) == 200
@@ -195,6 +196,8 @@ async def test_mosquitto_go_auth_is_told_by_form_and_by_json(
                 status = await asks("acl", **who, topic=topic, acc=acc)
                 assert status == (200 if acc in granted else 403), (topic, acc)
         assert await asks("acl", **who, topic="#", acc=9) == 422
+        assert await asks("acl", **who, topic="#", acc="x") == 422
+        assert await asks("acl", **who, topic="#") == 422
         broken = await site.client.post(
             "/v1/broker/mosquitto/acl",
             content=b"acc=\xff",
