@@ -368,6 +368,23 @@ def test_positions_and_commands_go_through_a_secured_broker(
         worker.kill()
 
 
+def test_a_folder_that_cannot_be_written_to_is_one_line(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "waymark", "broker", "mosquitto-files"]
+    for watch in ([], ["--watch"]):
+        run = subprocess.run(
+            [*command, *watch, "--out", str(tmp_path / "file")],
+            env=environment(WAYMARK_DATABASE_URL=database_url),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60 * TIMEOUT_FACTOR,
+        )
+        assert run.returncode == 2
+        assert "Traceback" not in run.stderr
+        assert run.stderr.splitlines()[-1].startswith(f"waymark: cannot write to {tmp_path}/file")
+
+
 def test_other_tenants_see_and_change_none_of_it(world: World) -> None:
     van = world.devices.register("van")
     theirs = world.other.register("van")

@@ -228,6 +228,11 @@ def test_a_command_that_waits_too_long_expires_and_is_never_sent(post: Post) -> 
         wait_until(
             lambda: post.client.get(f"/v1/devices/{name}").json()["online"] is False, "it is away"
         )
+        waiting = post.command(name, ttl_s=2)
+        started_s = time.monotonic()
+        assert post.look(waiting, wait_s=0.5)["state"] == "queued"
+        assert time.monotonic() - started_s >= 0.5
+        assert post.outcome(waiting)["state"] == "expired"
         command = post.command(name, ttl_s=1)
         done = post.outcome(command)
         assert (done["state"], done["sent_at"]) == ("expired", None)
