@@ -112,19 +112,16 @@ async def sign_out(request: Request, token: str, *, everywhere: bool) -> None:
             await pool.run(end_session, who.tenant_id, access.user_id, access.session_id)
 
 
-async def owner(
-    request: Request, caller: Principal, password: str, code: Code | None = None
-) -> Account:
-    """The account of who asks, after they proved once more that it is theirs.
-
-    Without `code` the password is enough.
+async def prove_again(
+    request: Request, account: Account, password: str, code: Code | None = None
+) -> None:
+    """Let pass who proves once more that the account is theirs; without `code` by the password.
 
     Raises:
-        Problem: as `sign_in`; 403, who asks has no account here.
+        Problem: as `sign_in`.
     """
-    account = await own_account(services_of(request), caller)
     with acting(SYSTEM):
-        return await _proved(request, account, (account.tenant, account.email), password, code)
+        await _proved(request, account, (account.tenant, account.email), password, code)
 
 
 async def own_account(services: Services, caller: Principal) -> Account:

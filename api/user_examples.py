@@ -44,6 +44,7 @@ USER = User(
     version=2,
     created_at=_MORNING,
     signed_in_at=_MORNING,
+    party=None,
 )
 USERS = page_of(USER)
 USER_INPUT = UserInput(email="ann@acme.example", role="dispatcher", name="Ann Larsen")
@@ -59,6 +60,7 @@ INVITED = Invited(
     version=1,
     created_at=_MORNING,
     signed_in_at=None,
+    party=None,
     invite="wmi_Jb2L0mQe7n5gXw1Zp3Rr8sT6vY4uK9cD0aEfGhIjKlM",
     invite_expires_at=_WEEK_ON,
 )
@@ -98,7 +100,7 @@ SESSIONS = SessionList(
         )
     ]
 )
-ME = MeAnswer("user", "acme", "dispatcher", "ann@acme.example", None, _SESSION, USER)
+ME = MeAnswer("user", "acme", "dispatcher", "ann@acme.example", None, None, _SESSION, USER)
 JWKS = JwkSet(
     [
         Jwk(

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from api.schemas import Paged, Text
 from tracking.access import Role
+from tracking.fence_input import Name
 from tracking.passwords import MAX_LENGTH, MIN_LENGTH
 from tracking.store.sessions import SessionInfo
 from tracking.store.users import User
@@ -44,11 +45,16 @@ class UserQuery(Paged):
 
 
 class UserInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody to invite."""
+    """Somebody to invite.
+
+    With a `party`, which takes role viewer, they see the shipments of that shipper, carrier or
+    consignee, and nothing else.
+    """
 
     email: Email
     role: Role
     name: UserName | None = None
+    party: Name | None = None
 
 
 class UserChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,6 +172,7 @@ class MeAnswer(msgspec.Struct, frozen=True):
     role: str
     name: str
     scopes: list[str] | None
+    party: str | None
     session_id: UUID | None
     user: User | None
 

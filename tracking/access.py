@@ -21,8 +21,8 @@ _GRANTS: dict[str, frozenset[str]] = {
     "service": frozenset({"read", "write"}),
     "viewer": frozenset({"read"}),
 }
-# What a party may read, each limited to its own shipments.
-PARTY_NOUNS = frozenset({"shipments", "orders"})
+# What a party may read, each limited to its own shipments; and, of itself, who it is.
+PARTY_NOUNS = frozenset({"shipments", "orders", "auth"})
 
 
 class Principal(NamedTuple):

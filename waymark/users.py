@@ -33,6 +33,10 @@ def create_a_user(  # noqa: PLR0917  -- Typer passes them by name
         Literal["admin", "dispatcher", "viewer", "service"], typer.Option(help="What they may do.")
     ] = "viewer",
     tenant: Tenant = "default",
+    party: Annotated[
+        str | None,
+        typer.Option(help="Sees this shipper's, carrier's or consignee's shipments alone."),
+    ] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Set the first line of stdin as password.")
     ] = False,
@@ -46,12 +50,15 @@ def create_a_user(  # noqa: PLR0917  -- Typer passes them by name
 
         pass show waymark | waymark user create ann@acme.example --password-stdin
     """
+    from tracking.errors import InputError
     from tracking.passwords import check_password, hash_password
     from tracking.store.accounts import accept_invite
     from tracking.store.keys import digest_of
     from tracking.store.users import create_user
     from tracking.users import checked_email, checked_name, new_invite
 
+    if party is not None and role != "viewer":
+        raise InputError("whoever is of a party is a viewer", field="role")
     address = checked_email(email)
     shown = checked_name(name or address)
     token = new_invite()
@@ -70,6 +77,7 @@ def create_a_user(  # noqa: PLR0917  -- Typer passes them by name
                 name=shown,
                 role=role,
                 invite=digest_of(token),
+                party=party,
             )
             if user is not None and kept is not None:
                 await accept_invite(conn, digest_of(token), kept)

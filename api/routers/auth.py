@@ -13,7 +13,7 @@ from api.openapi import documented
 from api.problems import Problem, not_found
 from api.schemas import NoQuery
 from api.services import services_of
-from api.sign_in import hashed, note, own_account, owner, refresh, sign_in, sign_out
+from api.sign_in import hashed, note, own_account, prove_again, refresh, sign_in, sign_out
 from api.user_schemas import (
     AcceptedAnswer,
     InviteInput,
@@ -132,7 +132,14 @@ async def me(request: Request, caller: Caller, _: NoParameters) -> Response:
     scopes = None if caller.scopes is None else sorted(caller.scopes)
     return answer(
         MeAnswer(
-            caller.kind, caller.tenant, caller.role, caller.name, scopes, caller.session_id, user
+            kind=caller.kind,
+            tenant=caller.tenant,
+            role=caller.role,
+            name=caller.name,
+            scopes=scopes,
+            party=caller.party,
+            session_id=caller.session_id,
+            user=user,
         )
     )
 
@@ -149,8 +156,9 @@ async def me(request: Request, caller: Caller, _: NoParameters) -> Response:
 )
 async def password(request: Request, caller: Caller, _: NoParameters) -> Response:
     """Change your password; your other sessions end."""
+    account = await own_account(services_of(request), caller)
     given = decoded(await request.body(), PasswordInput)
-    account = await owner(request, caller, given.password)
+    await prove_again(request, account, given.password)
     kept = await hashed(request, account, given.new_password, field="new_password")
     changed = await services_of(request).pool.run(
         set_password, account, kept, keep=caller.session_id

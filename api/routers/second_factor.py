@@ -13,7 +13,7 @@ from api.openapi import documented
 from api.problems import Problem
 from api.schemas import NoQuery
 from api.services import services_of
-from api.sign_in import Code, own_account, owner, totp_secret
+from api.sign_in import Code, own_account, prove_again, totp_secret
 from api.user_schemas import CodeInput, EnrolAnswer, ProofInput, RecoveryAnswer
 from tracking.second_factor import (
     enrolment_uri,
@@ -44,9 +44,10 @@ router = APIRouter(prefix="/v1/auth/totp", tags=["auth"])
 )
 async def enrol(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]) -> Response:
     """Get a secret for an authenticator app; it counts once a code of it is confirmed."""
-    given = decoded(await request.body(), ProofInput)
     services = services_of(request)
-    account = await owner(request, caller, given.password, Code(given.code))
+    account = await own_account(services, caller)
+    given = decoded(await request.body(), ProofInput)
+    await prove_again(request, account, given.password, Code(given.code))
     secret = new_secret()
     sealed = services.identity.sealed().close(f"totp:{account.id}", secret.encode())
     await services.pool.run(offer_second_factor, account, sealed)
@@ -66,9 +67,9 @@ async def enrol(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]
 )
 async def confirm(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]) -> Response:
     """Use the second factor from now on; the recovery codes are told this once."""
-    given = decoded(await request.body(), CodeInput)
     services = services_of(request)
     account = await own_account(services, caller)
+    given = decoded(await request.body(), CodeInput)
     secret = totp_secret(services.identity, account, account.totp_pending)
     if secret is None:
         raise Problem(409, "no second factor waits to be confirmed: ask for one first")
@@ -94,7 +95,9 @@ async def confirm(request: Request, caller: Caller, _: Annotated[NoQuery, Query(
 )
 async def remove(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]) -> Response:
     """Sign in with the password alone again."""
+    services = services_of(request)
+    account = await own_account(services, caller)
     given = decoded(await request.body(), ProofInput)
-    account = await owner(request, caller, given.password, Code(given.code))
-    await services_of(request).pool.run(remove_second_factor, account)
+    await prove_again(request, account, given.password, Code(given.code))
+    await services.pool.run(remove_second_factor, account)
     return Response(status_code=204)

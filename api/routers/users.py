@@ -69,6 +69,8 @@ async def invite(request: Request, caller: Admin, _: Annotated[NoQuery, Query()]
     """Make a user. Give them `invite`, which is told this once: it sets their password."""
     given = decoded(await request.body(), UserInput)
     _may_grant(caller, given.role)
+    if given.party is not None and given.role != "viewer":
+        raise Problem(422, "whoever is of a party is a viewer", field="role")
     email, token = checked_email(given.email), new_invite()
     user = await services_of(request).pool.run(
         create_user,
@@ -77,6 +79,7 @@ async def invite(request: Request, caller: Admin, _: Annotated[NoQuery, Query()]
         name=checked_name(given.name or email),
         role=given.role,
         invite=digest_of(token),
+        party=given.party,
     )
     if user is None:
         raise Problem(409, f"{email} is another user's", field="email")

@@ -66,6 +66,7 @@ async def test_a_provider_s_token_stands_for_tenant_role_and_name(
             "role": "dispatcher",
             "name": f"ann@acme.example ({host})",
             "scopes": None,
+            "party": None,
             "session_id": None,
             "user": None,
         }

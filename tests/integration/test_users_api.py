@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.api_site import client_of
 from tests.integration.identity_site import PASSWORD, People, people_of
+from tests.integration.test_api_shipments import STOPS
 from tracking.store.keys import create_key
 from tracking.store.tenants import create_tenant
 
@@ -86,6 +87,7 @@ async def test_another_tenant_may_have_the_same_address_and_sees_nothing_here(
         ({"email": ANN}, "role"),
         ({"email": ANN, "role": "viewer", "name": "  "}, "name"),
         ({"email": ANN, "role": "viewer", "password": "x"}, "password"),
+        ({"email": ANN, "role": "dispatcher", "party": "fast"}, "role"),
     ],
 )
 async def test_what_is_wrong_with_a_user_is_named(
@@ -186,3 +188,22 @@ async def test_a_removed_user_leaves_no_session_and_stays_in_the_audit_log(
             assert conn.execute(f"SELECT count(*) FROM {table}".encode()).fetchone() == (0,)  # noqa: S608
     lines = (await people.admin.get("/v1/audit", params={"noun": "users"})).json()["items"]
     assert {(line["action"], line["key"]) for line in lines} >= {("create", ANN), ("delete", ANN)}
+
+
+async def test_a_user_of_a_party_sees_its_shipments_and_nothing_else(people: People) -> None:
+    for id_, shipper in (("ours", "fast"), ("theirs", "slow")):
+        body = {"id": id_, "stops": STOPS, "parties": {"shipper": shipper}}
+        made = await people.admin.post("/v1/shipments", json=body)
+        assert made.status_code == 201, made.text
+    user = await people.invite(ANN, "viewer", party="fast")
+    await people.post("invite", invite=user["invite"], password=PASSWORD)
+    tokens = (await people.refresh((await people.sign_in(ANN))["refresh_token"])).json()
+    async with client_of(people.site.url, tokens["access_token"]) as ann:
+        seen = (await ann.get("/v1/shipments")).json()["items"]
+        assert [shipment["id"] for shipment in seen] == ["ours"]
+        assert (await ann.get("/v1/shipments/theirs")).status_code == 404
+        assert (await ann.get("/v1/devices")).status_code == 403
+        assert (await ann.get("/v1/auth/me")).json()["party"] == "fast"
+        assert len((await ann.get("/v1/auth/sessions")).json()["items"]) == 1
+    raised = await people.admin.patch(f"/v1/users/{user['id']}", json={"role": "admin"})
+    assert (raised.status_code, raised.json()["field"]) == (409, "role")

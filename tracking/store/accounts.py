@@ -14,7 +14,7 @@ _FORGOTTEN_AT_ONCE = 100
 
 _COLUMNS = (
     "u.id, u.tenant_id, t.name, u.email, u.name, u.role, u.password, u.disabled_at IS NOT NULL, "
-    "u.totp_secret, u.totp_pending, u.totp_step "
+    "u.totp_secret, u.totp_pending, u.totp_step, u.party "
     "FROM user_account u JOIN tenant t ON t.id = u.tenant_id"
 )
 
@@ -33,11 +33,14 @@ class Account(NamedTuple):
     totp_secret: bytes | None
     totp_pending: bytes | None
     totp_step: int
+    party: str | None
 
     @property
     def principal(self) -> Principal:
         """Its owner, in no session."""
-        return Principal(self.tenant_id, self.tenant, self.role, None, self.email, self.id)
+        return Principal(
+            self.tenant_id, self.tenant, self.role, None, self.email, self.id, party=self.party
+        )
 
 
 async def find_account(conn: Connection, tenant: str, email: str) -> Account | None:

@@ -82,7 +82,7 @@ async def refresh_session(conn: Connection, digest: bytes, successor: bytes) -> 
         found = await conn.execute(
             "SELECT r.expires_at, r.spent_at, r.successor, next.spent_at IS NOT NULL, "
             "next.expires_at, s.ends_at, s.ended_at IS NOT NULL OR u.disabled_at IS NOT NULL, "
-            "clock_timestamp(), s.id, s.tenant_id, t.name, u.role, u.email, u.id "
+            "clock_timestamp(), s.id, s.tenant_id, t.name, u.role, u.email, u.id, u.party "
             "FROM refresh_token r JOIN user_session s ON s.id = r.session_id "
             "JOIN user_account u ON u.id = s.user_id "
             "JOIN tenant t ON t.id = s.tenant_id "
@@ -146,7 +146,8 @@ async def end_session(conn: Connection, tenant_id: int, user_id: int, session_id
 async def session_principal(conn: Connection, session_id: UUID) -> Principal | None:
     """Whom a session stands for now, None once it is over or its user disabled."""
     found = await conn.execute(
-        "SELECT s.id, s.tenant_id, t.name, u.role, u.email, u.id FROM user_session s "
+        "SELECT s.id, s.tenant_id, t.name, u.role, u.email, u.id, u.party "
+        "FROM user_session s "
         "JOIN user_account u ON u.id = s.user_id JOIN tenant t ON t.id = s.tenant_id "
         "WHERE s.id = %s AND s.ended_at IS NULL AND s.ends_at > now() AND u.disabled_at IS NULL",
         (session_id,),
@@ -156,8 +157,10 @@ async def session_principal(conn: Connection, session_id: UUID) -> Principal | N
 
 
 def _principal(*row: Any) -> Principal:  # noqa: ANN401 -- a row
-    session_id, tenant_id, tenant, role, email, user_id = row
-    return Principal(tenant_id, tenant, role, None, email, user_id, session_id=session_id)
+    session_id, tenant_id, tenant, role, email, user_id, party = row
+    return Principal(
+        tenant_id, tenant, role, None, email, user_id, session_id=session_id, party=party
+    )
 
 
 async def _add_token(conn: Connection, tenant_id: int, session_id: UUID, digest: bytes) -> datetime:

@@ -15,12 +15,15 @@ INVITED_FOR = timedelta(days=7)
 
 _COLUMNS = (
     "id, email, name, role, disabled_at IS NOT NULL, password IS NULL, "
-    "totp_secret IS NOT NULL, version, created_at, signed_in_at"
+    "totp_secret IS NOT NULL, version, created_at, signed_in_at, party"
 )
 
 
 class User(msgspec.Struct, frozen=True):
-    """Who signs in. `invited`: has not set a password yet."""
+    """Who signs in. `invited`: has not set a password yet.
+
+    With a `party` they see the shipments of that shipper, carrier or consignee, and nothing else.
+    """
 
     id: int
     email: str
@@ -32,6 +35,7 @@ class User(msgspec.Struct, frozen=True):
     version: int
     created_at: Moment
     signed_in_at: Moment | None
+    party: str | None
 
 
 class UserFilter(NamedTuple):
@@ -88,14 +92,22 @@ async def find_user(conn: Connection, tenant_id: int, email: str) -> User | None
 
 
 async def create_user(
-    conn: Connection, tenant_id: int, *, email: str, name: str, role: str, invite: bytes
+    conn: Connection,
+    tenant_id: int,
+    *,
+    email: str,
+    name: str,
+    role: str,
+    invite: bytes,
+    party: str | None = None,
 ) -> User | None:
     """Make a user who sets a password with the token of this digest; None: the address is taken."""
     made = await conn.execute(
-        "INSERT INTO user_account (tenant_id, email, name, role, invite, invite_expires_at) "  # noqa: S608 -- ours
-        "VALUES (%s, %s, %s, %s, %s, now() + %s) ON CONFLICT (tenant_id, email) DO NOTHING "
+        "INSERT INTO user_account (tenant_id, email, name, role, invite, party, "  # noqa: S608 -- ours
+        "invite_expires_at) VALUES (%s, %s, %s, %s, %s, %s, now() + %s) "
+        "ON CONFLICT (tenant_id, email) DO NOTHING "
         f"RETURNING {_COLUMNS}",
-        (tenant_id, email, name, role, invite, INVITED_FOR),
+        (tenant_id, email, name, role, invite, party, INVITED_FOR),
     )
     row = await made.fetchone()
     return None if row is None else User(*row)
@@ -139,6 +151,8 @@ async def change_user(
                 )
         except psycopg.errors.UniqueViolation:
             raise Conflict(f"{changes.email} is another user's", field="email") from None
+        except psycopg.errors.CheckViolation:
+            raise Conflict("whoever is of a party is a viewer", field="role") from None
         if not done.rowcount:
             return None
         if changes.disabled:
