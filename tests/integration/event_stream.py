@@ -33,7 +33,7 @@ class EventStreamClient:
         """
         async with asyncio.timeout(timeout_s * TIMEOUT_FACTOR):
             while True:
-                frame = await self._dispatched()
+                frame = await self.receive()
                 if frame["type"] == type_:
                     return frame
 
@@ -51,7 +51,19 @@ class EventStreamClient:
     def of(self, type_: str) -> list[Frame]:
         return [frame for frame in self.frames if frame["type"] == type_]
 
-    async def _dispatched(self) -> Frame:
+    async def receive_or_none(self) -> Frame | None:
+        """The next message, None where the stream ended."""
+        try:
+            return await self.receive()
+        except StopAsyncIteration:
+            return None
+
+    async def receive(self) -> Frame:
+        """The next message of any type.
+
+        Raises:
+            StopAsyncIteration: the stream ended.
+        """
         while (block := await self._block()) is None:
             pass
         return block
