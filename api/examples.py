@@ -11,6 +11,7 @@ import msgspec
 
 from api.alert_schemas import DeviceAlerts, NoteInput, RuleView, Suppressed, TrialView
 from api.answers import GEOJSON, LedgerPage, Many, Page, PositionCollection, Refusal, feature
+from api.chart_schemas import Chart, Curve
 from api.device_schemas import RegistrationInput
 from api.fence_schemas import (
     BulkCounts,
@@ -254,6 +255,20 @@ MEASUREMENT = Measurement(
     fix_time=_MORNING,
     received_at=_MORNING.replace(second=1, microsecond=204_000),
     value=4.2,
+)
+
+CHART = Chart(
+    device="van-7",
+    bucket="1h",
+    time_zone="UTC",
+    starts=[_MORNING.replace(hour=hour, minute=0) for hour in (6, 7, 8)],
+    measurements={
+        "temperature_c": Curve([60, 0, 58], [4.1, None, 4.4], [3.8, None, 4.0], [4.6, None, 5.1])
+    },
+    positions={
+        "speed_mps": Curve([360, 0, 12], [11.2, None, 2.1], [0.0, None, 0.0], [24, None, 8])
+    },
+    distance_m=[40_310.5, None, 90.2],
 )
 
 TRIP = Trip(

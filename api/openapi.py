@@ -43,6 +43,7 @@ TAGS = {
     "positions": "Where everything is now.",
     "privacy": "What is forgotten on request, and how long a tenant keeps its data.",
     "rules": "Which events are worth an alert.",
+    "trips": "From a stay to the next: when, where, how far and how fast.",
     "users": "People who sign in, and what they may.",
     "share-links": "One shipment, shown to whoever has the link.",
     "shipments": "What is brought from where to where; its status keeps itself.",

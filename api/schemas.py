@@ -177,6 +177,27 @@ class AuditQuery(Paged):
     end: Time | None = Field(None, alias="to", description="Last time, excluded")
 
 
+class MeasurementQuery(Query):
+    """Which part of what a device measured."""
+
+    metric: list[Text] | None = Field(None, max_length=100, description="Repeat for several")
+    start: Time | None = Field(None, alias="from", description="First time, included")
+    end: Time | None = Field(None, alias="to", description="Last time, excluded")
+    limit: int = Field(MAX_ITEMS, ge=1, le=MAX_POSITIONS, description="Of a page")
+    cursor: str | None = Field(None, max_length=1_024)
+
+
+class TripQuery(Paged):
+    """Which trips."""
+
+    device: Text | None = Field(None, description="Trips of this device")
+    start: Time | None = Field(
+        None, alias="from", description="Trips that reach to this time or beyond"
+    )
+    end: Time | None = Field(None, alias="to", description="Trips that began before this time")
+    open: bool | None = Field(None, description="Whether the device is still on its way")
+
+
 class BackfillQuery(Query):
     """How to take a history."""
 

@@ -37,14 +37,21 @@ class VisitQuery(Paged):
         Raises:
             Problem: 422, there is none of this name.
         """
-        try:
-            return ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise Problem(
-                422,
-                f"time_zone: {self.time_zone!r} is no time zone like Europe/Berlin",
-                field="time_zone",
-            ) from None
+        return zone_of(self.time_zone)
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone in a `time_zone` parameter.
+
+    Raises:
+        Problem: 422, there is none of this name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise Problem(
+            422, f"time_zone: {name!r} is no time zone like Europe/Berlin", field="time_zone"
+        ) from None
 
 
 class VisitSummaryPage(Page[VisitGroup], frozen=True):

@@ -1,0 +1,52 @@
+"""Trips: from a stay to the next, as the events tell them."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from api import examples
+from api.answers import Page, answer, page
+from api.auth import Caller
+from api.cursors import read_trip_cursor, trip_cursor
+from api.openapi import documented
+from api.problems import not_found
+from api.schemas import NoQuery, TripQuery, check_range
+from api.services import services_of
+from tracking.store.trips import Trip, TripFilter, get_trip, list_trips
+
+router = APIRouter(prefix="/v1/trips", tags=["trips"])
+
+TripId = Annotated[UUID, Path(description="The id of the event the trip began with")]
+
+
+@router.get("", **documented("listTrips", Page[Trip], example=examples.page_of(examples.TRIP)))
+async def trips(request: Request, caller: Caller, query: Annotated[TripQuery, Query()]) -> Response:
+    """Trips in the order of their starts.
+
+    A trip belongs to the time asked for when any moment of it does.
+    """
+    check_range(query.start, query.end)
+    found = await services_of(request).pool.run(
+        list_trips,
+        caller.tenant_id,
+        TripFilter(query.device, query.start, query.end, query.open),
+        after=read_trip_cursor(query.cursor),
+        limit=query.limit + 1,
+    )
+    items = found[: query.limit]
+    return page(items, trip_cursor(items[-1].key) if len(found) > len(items) else None)
+
+
+@router.get("/{id}", **documented("getTrip", Trip, example=examples.TRIP))
+async def trip(
+    request: Request,
+    caller: Caller,
+    id: TripId,  # noqa: A002
+    _: Annotated[NoQuery, Query()],
+) -> Response:
+    """One trip; `track` leads to where it went."""
+    found = await services_of(request).pool.run(get_trip, caller.tenant_id, id)
+    if found is None:
+        raise not_found(f"trip {id}")
+    return answer(found)
