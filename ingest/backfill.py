@@ -83,7 +83,7 @@ class Lines:
     def of(cls, part: Part, received_us: int) -> "Lines":
         """Read a part."""
         result = cls()
-        for at, line in enumerate(part.payload.splitlines(), start=part.first_line):
+        for at, line in enumerate(part.payload.split(b"\n"), start=part.first_line):
             if not line.strip():
                 continue
             try:

@@ -288,12 +288,15 @@ def doctor(
 
 
 def _add_commands_of_others() -> None:
-    """Add `replay`, which lives with its own code, unless another command was asked for."""
-    if len(sys.argv) > 1 and sys.argv[1] not in {"replay", "-h", "--help", "--show-completion"}:
+    """Add what lives with its own code, unless another command was asked for."""
+    asked = {"replay", "backfill", "-h", "--help", "--show-completion"}
+    if len(sys.argv) > 1 and sys.argv[1] not in asked:
         return
+    from waymark.backfill import backfill
     from waymark.replay.command import replay
 
     app.command()(replay)
+    app.command()(backfill)
 
 
 def _show_entrances(entrances: "Entrances", data_dir: Path, *, as_json: bool) -> None:
