@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tracking.store.backfills import Backfill
     from tracking.store.connection import Connection
+    from waymark.replay.dispatch import TableOptions
 
 _AUTHOR = "waymark backfill"
 _LINES = {".ndjson", ".jsonl"}
