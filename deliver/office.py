@@ -59,6 +59,7 @@ _IDLE_S = 30.0
 _TURN_S = 30.0
 # What is under way at the end gets this long; what is not done then is sent again by the next.
 _DRAIN_S = 8.0
+_CLOSE_S = 12.0
 _PRUNE_EVERY_S = 3_600.0
 _CONNECTIONS = 4
 
@@ -96,7 +97,8 @@ class Office:
         self._running: dict[int, asyncio.Task[None]] = {}
         self._logs: dict[int, Log] = {}
         self._following: dict[int, asyncio.Task[None]] = {}
-        self._tenants: dict[int, str] = {}
+        # The tenant of each channel we listen to.
+        self._channels: dict[str, int] = {}
         self._writing = asyncio.Lock()
         self._dirty = asyncio.Event()
         self._noticed = asyncio.Event()
@@ -113,7 +115,10 @@ class Office:
                 for work in (self._listen, self._take_on, self._keep, self._clerk, self._prune)
             ]
             await stopping.wait()
-            await self._close()
+            with suppress(TimeoutError):
+                # With the database away there is nobody to tell; the leases run out.
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._close()
             for task in (*working, *self._following.values()):
                 task.cancel()
 
@@ -142,10 +147,11 @@ class Office:
 
     async def _follow_tenants(self) -> None:
         followed = await self._stores.insist(followed_tenants)
-        new = followed.keys() - self._tenants.keys()
-        self._tenants.update(followed)
+        channels = {events_channel(name): tenant_id for tenant_id, name in followed.items()}
+        new = channels.keys() - self._channels.keys()
+        self._channels.update(channels)
         if new:
-            await self._subscriber.subscribe(*(events_channel(followed[one]) for one in new))
+            await self._subscriber.subscribe(*new)
 
     def _open(self, taken: Taken) -> None:
         log = self._logs.get(taken.tenant_id)
@@ -227,7 +233,9 @@ class Office:
             asked_s = time.monotonic()
             before = dict(self._endpoints)
             full = len(before) >= _TARGETS
-            held = await self._stores.insist(lambda conn: renew(conn, self._lease))
+            # Not beside a write: both lock many rows, each in an order of its own.
+            async with self._writing:
+                held = await self._stores.insist(lambda conn: renew(conn, self._lease))
             self._ours_until_s = asked_s + LEASE_S - _MARGIN_S
             for number, endpoint in before.items():
                 taken = endpoint.taken
@@ -255,11 +263,12 @@ class Office:
             self._hearing = isinstance(received, Delivery | Subscribed)
             if isinstance(received, Delivery) and received.channel == NOTICES:
                 self._noticed.set()
-            for tenant_id, log in self._logs.items():
-                if not isinstance(received, Delivery) or received.channel == events_channel(
-                    self._tenants.get(tenant_id, "")
-                ):
-                    log.kick()
+            logs = self._logs
+            if isinstance(received, Delivery):
+                heard = self._channels.get(received.channel)
+                logs = {heard: logs[heard]} if heard in logs else {}
+            for log in logs.values():
+                log.kick()
             self._look.set()
 
     async def _prune(self) -> None:

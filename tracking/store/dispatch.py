@@ -29,7 +29,8 @@ _TAKE = """
 WITH picked AS (
     SELECT p.webhook_number AS number FROM webhook_progress p
     JOIN webhook w ON w.number = p.webhook_number JOIN tenant t ON t.id = p.tenant_id
-    WHERE w.enabled AND (p.lease IS NULL OR p.lease_until < now())
+    -- Our own that ran out are ours still, until somebody takes them.
+    WHERE w.enabled AND (p.lease IS NULL OR p.lease_until < now() AND p.lease <> %(lease)s)
         AND (p.due_at <= now() OR p.cursor < t.feed_cursor
              AND (p.failures < %(down_after)s OR p.due_at IS NULL))
     ORDER BY p.lease_until NULLS FIRST LIMIT %(limit)s FOR UPDATE OF p SKIP LOCKED)
