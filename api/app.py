@@ -55,6 +55,7 @@ from api.routers import (
     pickups,
     positions,
     privacy,
+    reference,
     rules,
     second_factor,
     share,
@@ -181,6 +182,7 @@ def create_app(settings: Settings, *, map_dir: Path = live_map.MAP_DIR) -> Descr
         api_keys,
         health,
         live_map,
+        reference,
         feed,
     ):
         app.include_router(noun.router)

@@ -1,28 +1,25 @@
 """The OpenAPI document: what FastAPI knows, completed by what the routes say and all have."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 
 from api.answers import JSON_TYPES
+from api.components import REFERENCE, Schemas
 from api.fields import Fields
 from api.openapi_parts import HEADERS, PARAMETERS, PROBLEM_HEADERS, PROBLEMS, Json
 from api.operations import Content, Operation, plain
 from api.problems import KINDS, MEDIA_TYPE, ProblemDetails, details
-
-_SCHEMAS = "#/components/schemas/"
-_GENERIC = re.compile(r"([A-Za-z]+)_(\w+)_")
 
 
 def completed(document: Json, operations: Mapping[str, Operation]) -> Json:
     """FastAPI's document, which knows paths and parameters, with all that it cannot know."""
     used = [(key[0], operation) for key, operation in operations_of(document)]
     told = [operations.get(operation["operationId"]) for _, operation in used]
-    schemas = _Schemas([kind for one in told if one for kind in one.kinds()])
+    kinds = [kind for one in told if one for kind in one.kinds()]
+    schemas = Schemas([*kinds, ProblemDetails])
     for (method, operation), one in zip(used, told, strict=True):
         _plain_parameters(operation)
         if one is not None:
@@ -43,27 +40,6 @@ def operations_of(document: Json) -> Iterator[tuple[tuple[str, str], Json]]:
             yield (method, path), operation
 
 
-class _Schemas:
-    """Every type the document speaks of, each once."""
-
-    def __init__(self, kinds: list[Any]) -> None:
-        self._kinds = [*kinds, ProblemDetails]
-        found, components = msgspec.json.schema_components(
-            self._kinds, ref_template=_SCHEMAS + "{name}"
-        )
-        self._schemas = [_readable(schema) for schema in found]
-        self.components = {
-            _plain_name(name): _readable(schema) for name, schema in sorted(components.items())
-        }
-
-    def of(self, content: Content) -> Json:
-        """The schema of what is encoded, or a reference to it; text where it is no JSON."""
-        found = [self._schemas[self._kinds.index(kind)] for kind in content.kinds]
-        if not found:
-            return {"type": "string"}
-        return found[0] if len(found) == 1 else {"anyOf": found}
-
-
 class _Completion:
     """What an operation says of itself, and what the conventions make of it."""
 
@@ -79,7 +55,7 @@ class _Completion:
         self._cached = method == "get" and not JSON_TYPES.isdisjoint(media_types)
         self._paged = self._takes("cursor")
 
-    def complete(self, schemas: "_Schemas") -> None:
+    def complete(self, schemas: Schemas) -> None:
         """Write it into the document."""
         self._permit()
         self._name_fields()
@@ -124,7 +100,7 @@ class _Completion:
             for name, scopes in one.items():
                 one[name] = [f"{noun}:{scope}" for scope in scopes]
 
-    def _answers(self, schemas: "_Schemas") -> Json:
+    def _answers(self, schemas: Schemas) -> Json:
         told = self._told
         names = [
             "X-Request-Id",
@@ -172,10 +148,18 @@ def _asks_for(operation: Json) -> set[str]:
     return {scope for one in operation.get("security", ()) for name in one for scope in one[name]}
 
 
-def _contents(contents: tuple[Content, ...], schemas: _Schemas) -> Json:
+def _schema_of(content: Content, schemas: Schemas) -> Json:
+    """What is encoded, one of several types or text where it is no JSON."""
+    found = [schemas.of(kind) for kind in content.kinds]
+    if not found:
+        return {"type": "string"}
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _contents(contents: tuple[Content, ...], schemas: Schemas) -> Json:
     return {
         content.media_type: {
-            "schema": schemas.of(content),
+            "schema": _schema_of(content, schemas),
             "example": plain(content.example),
         }
         for content in contents
@@ -201,7 +185,7 @@ def _problem(status: int) -> Json:
         "headers": {name: _header(name) for name in names},
         "content": {
             MEDIA_TYPE: {
-                "schema": {"$ref": _SCHEMAS + "ProblemDetails"},
+                "schema": {"$ref": f"{REFERENCE}ProblemDetails"},
                 "example": plain(details(status, PROBLEMS[status], "3f9c0d1b7a52e684")),
             }
         },
@@ -239,25 +223,3 @@ def _shared_parameters(operations: list[Json]) -> Json:
                 for parameter in operation["parameters"]
             ]
     return {name: msgspec.json.decode(encoded) for name, encoded in sorted(shared.items())}
-
-
-def _plain_name(name: str) -> str:
-    """`Page_Device_` is DevicePage."""
-    generic = _GENERIC.fullmatch(name)
-    return f"{generic[2]}{generic[1]}" if generic else name
-
-
-def _readable(schema: Any) -> Any:  # noqa: ANN401 -- any JSON
-    """A schema with plain names, and docstrings in one piece."""
-    if isinstance(schema, list):
-        return [_readable(part) for part in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    read = {name: _readable(part) for name, part in schema.items()}
-    if isinstance(read.get("$ref"), str):
-        read["$ref"] = _SCHEMAS + _plain_name(read["$ref"].removeprefix(_SCHEMAS))
-    if isinstance(read.get("description"), str):
-        read["description"] = re.sub(r"\n +", "\n", read["description"]).strip()
-    if isinstance(read.get("title"), str):
-        read.pop("title")
-    return read

@@ -71,7 +71,9 @@ class Downlink(NamedTuple):
     expires_us: int
 
 
-class _Wire(msgspec.Struct, frozen=True):
+class CommandMessage(msgspec.Struct, frozen=True):
+    """A command as a device hears it. `payload` is for it alone to understand."""
+
     id: UUID
     name: str
     payload: msgspec.Raw
@@ -88,7 +90,7 @@ def after_answer(state: str, word: Word) -> State | None:
 def downlink_message(downlink: Downlink) -> bytes:
     """What is published on `cmd`."""
     return msgspec.json.encode(
-        _Wire(
+        CommandMessage(
             downlink.id,
             downlink.name,
             msgspec.Raw(downlink.payload),

@@ -245,6 +245,19 @@ def migrate(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 
 
 @app.command()
+def asyncapi() -> None:
+    """Print the AsyncAPI document of MQTT, Redis and the feed, as the api serves it.
+
+    For example:
+
+        waymark asyncapi > api/reference/asyncapi.json
+    """
+    from waymark.asyncapi import encoded
+
+    out.file.write(encoded())
+
+
+@app.command()
 def doctor(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,

@@ -23,7 +23,7 @@ _NO_MAP = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Waymark
 <body style="font: 1rem/1.6 system-ui; max-width: 40rem; margin: 4rem auto; padding: 0 1rem">
 <h1>Waymark</h1><p>The api runs; the live map is not built. Run <code>make setup</code> in the
 project's folder and load this page again.</p>
-<p>The api describes itself at <a href="/v1/openapi.json">/v1/openapi.json</a>.</p></body></html>
+<p>The api describes itself at <a href="/v1/docs">/v1/docs</a>.</p></body></html>
 """
 
 

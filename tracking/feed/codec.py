@@ -19,6 +19,15 @@ COMMANDS = "wm:commands"
 CREDENTIALS = "wm:credentials"
 
 
+class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """That something of a tenant was edited, up to a revision; whoever misses it polls."""
+
+    tenant: str
+    fences: int | None = None
+    attachments: int | None = None
+    webhooks: bool = False
+
+
 def positions_channel(tenant: str) -> str:
     """Channel of a tenant's positions: one message per stored batch."""
     return f"wm:{tenant}:positions"
@@ -36,27 +45,27 @@ def alerts_channel(tenant: str) -> str:
 
 def fences_notice(tenant: str, revision: int) -> tuple[str, bytes]:
     """The message that a tenant's fences were edited. Whoever misses it hears of it by polling."""
-    return NOTICES, _encoder.encode({"tenant": tenant, "fences": revision})
+    return NOTICES, _encoder.encode(Notice(tenant, fences=revision))
 
 
 def attachments_notice(tenant: str, revision: int) -> tuple[str, bytes]:
     """The message that what carries what was edited, up to the tenant's `attachment_revision`."""
-    return NOTICES, _encoder.encode({"tenant": tenant, "attachments": revision})
+    return NOTICES, _encoder.encode(Notice(tenant, attachments=revision))
 
 
 def webhooks_notice(tenant: str) -> tuple[str, bytes]:
     """The message that something of a tenant's webhooks was asked for."""
-    return NOTICES, _encoder.encode({"tenant": tenant, "webhooks": True})
+    return NOTICES, _encoder.encode(Notice(tenant, webhooks=True))
 
 
 def commands_notice(tenant: str) -> tuple[str, bytes]:
     """The message that a command was queued for a device of a tenant."""
-    return COMMANDS, _encoder.encode({"tenant": tenant})
+    return COMMANDS, _encoder.encode(Notice(tenant))
 
 
 def credentials_notice(tenant: str) -> tuple[str, bytes]:
     """The message that brokers must let in others than before."""
-    return CREDENTIALS, _encoder.encode({"tenant": tenant})
+    return CREDENTIALS, _encoder.encode(Notice(tenant))
 
 
 class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
@@ -169,7 +178,9 @@ class CloudEvent(msgspec.Struct, frozen=True):
     datacontenttype: Literal["application/json"] = "application/json"
 
 
-class _Updates(msgspec.Struct):
+class PositionsMessage(msgspec.Struct):
+    """What moved in one batch: the message of `positions_channel`."""
+
     updates: list[PositionUpdate]
 
 
@@ -179,7 +190,7 @@ class _RawUpdates(msgspec.Struct):
 
 _encoder = msgspec.json.Encoder()
 _NULL = msgspec.Raw(b"null")
-_updates_decoder = msgspec.json.Decoder(_Updates)
+_updates_decoder = msgspec.json.Decoder(PositionsMessage)
 _raw_updates_decoder = msgspec.json.Decoder(_RawUpdates)
 _position_head_decoder = msgspec.json.Decoder(_PositionHead)
 _event_head_decoder = msgspec.json.Decoder(_EventHead)
@@ -275,7 +286,7 @@ def _optional(
 
 def encode_positions(updates: list[PositionUpdate]) -> bytes:
     """The message of `positions_channel`: `{"updates": [position, ...]}`."""
-    return _encoder.encode(_Updates(updates))
+    return _encoder.encode(PositionsMessage(updates))
 
 
 def decode_positions(payload: bytes) -> list[PositionUpdate]:
