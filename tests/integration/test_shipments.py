@@ -19,6 +19,7 @@ from tracking.store.assets import AssetEdit, create_asset
 from tracking.store.attachments import attach, detach, reattach
 from tracking.store.connection import connect
 from tracking.store.custody import devices_of_shipments
+from tracking.store.erasures import erase_device, erase_some
 from tracking.store.shipment_edits import Edited, create_shipment, edit_shipment, say, unsay
 from tracking.store.shipments import StoredShipment, get_shipment
 from tracking.times import from_us
@@ -330,6 +331,22 @@ async def test_a_stop_that_is_moved_was_not_reached_where_it_was(office: Office)
     await office.feed(drive("gps", 140, 180))
     await office.settle()
     assert (await office.shipment()).record.stops[1].arrived_at is not None
+
+
+async def test_what_tells_where_a_device_was_goes_when_it_is_erased(office: Office) -> None:
+    await office.plan()
+    await office.attach("shipment/s1", "device/gps")
+    await office.feed(drive("gps", end=180))
+    await office.settle()
+    assert await erase_device(office.conn, office.tenant.id, "gps", "ann")
+    while await erase_some(office.conn, settled_after=timedelta(0)):
+        pass
+    await office.settle()
+    left = await office.rows("SELECT type, data ->> 'device' FROM event")
+    assert left == [("shipment.status_changed", None)]
+    # When it was where stays known of the shipment itself.
+    assert (await office.shipment()).record.status == "delivered"
+    assert await office.rows("SELECT count(*) FROM attachment") == [(0,)]
 
 
 async def test_two_followers_and_an_editor_at_once_lose_nothing(

@@ -10,7 +10,7 @@ from tracking.custody import Custody, Ref, Segment
 from tracking.feed import EventRecord
 from tracking.shipment_fences import Circle, FencePlan, StopFence, plan_fences
 from tracking.shipment_fold import derive
-from tracking.shipments import Override
+from tracking.shipments import Happening, Override
 from tracking.store.alerts import Tenant
 from tracking.store.connection import Connection
 from tracking.store.custody import claims_above, moment, numbers_of
@@ -66,6 +66,7 @@ class Rederived(NamedTuple):
 class _Known(NamedTuple):
     """What is known of one shipment before it is derived."""
 
+    tenant_id: int
     stored: StoredShipment
     custody: list[Segment]
     fences: list[StopFence]
@@ -87,6 +88,8 @@ async def rederive(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> 
     known = await _known(conn, tenant, stored)
     sightings = await _sightings(conn, tenant.id, known)
     footprints = await _footprints(conn, tenant.id, stored)
+    named = {device for one in known for device in _devices(one.custody)}
+    devices = await numbers_of(conn, tenant.id, "device", named)
     now_us = await _now_us(conn)
     occurrences: list[Occurrence] = []
     plans: list[FencePlan] = []
@@ -102,14 +105,10 @@ async def rederive(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> 
                 serial=one.stored.fence_serial, final=derived.record.final,
             )
         )  # fmt: skip
-        await _save(conn, tenant.id, one, derived, plans[-1])
+        await _save(conn, one, derived, plans[-1], devices)
         occurrences += [
-            Occurrence(
-                tenant.name, tenant.id, plan.subject, told.type, told.time_us, told.data,
-                rule=told.rule, late=told.late,
-            )
-            for told in derived.happenings
-        ]  # fmt: skip
+            _occurrence(tenant, plan.subject, told, devices) for told in derived.happenings
+        ]
     revision = await _save_fences(conn, tenant.id, plans)
     gone = await _vanished(conn, tenant, [one.plan.subject for one in stored], occurrences)
     return Rederived(await write_events(conn, occurrences + gone), revision)
@@ -134,7 +133,7 @@ async def _known(
         )  # fmt: skip
     return [
         _Known(
-            one, custody.segments(Ref("shipment", one.plan.id), 0), fences[one.number],
+            tenant.id, one, custody.segments(Ref("shipment", one.plan.id), 0), fences[one.number],
             said[one.number],
         )
         for one in stored
@@ -190,25 +189,36 @@ async def _footprints(
     return {row[0]: Circle.around(*row[1:]) async for row in found}
 
 
+def _occurrence(
+    tenant: Tenant, subject: str, told: Happening, devices: Mapping[str, int]
+) -> Occurrence:
+    """An event about a shipment. It tells where the device was, and so goes with it if erased."""
+    device_id = devices.get(told.data["device"] or "")
+    return Occurrence(
+        tenant.name, tenant.id, subject, told.type, told.time_us, told.data,
+        device_id=device_id, rule=told.rule, late=told.late,
+    )  # fmt: skip
+
+
 async def _now_us(conn: Connection) -> int:
     found = await conn.execute("SELECT clock_timestamp()")
     return to_us((await found.fetchone() or (from_us(0),))[0])
 
 
 async def _save(
-    conn: Connection, tenant_id: int, one: _Known, derived: Derived, plan: FencePlan
+    conn: Connection, one: _Known, derived: Derived, plan: FencePlan, devices: Mapping[str, int]
 ) -> None:
-    number = one.stored.number
+    number, tenant_id = one.stored.number, one.tenant_id
     # What was seen at fences that go is forgotten, and what others will tell comes with them: it
     # is derived once more.
     changed = sorted(plan.fences) != sorted(one.fences)
-    devices = await numbers_of(conn, tenant_id, "device", _devices(one.custody))
+    carried_by = sorted(devices[name] for name in _devices(one.custody) if name in devices)
     due = None if derived.due_us is None else moment(derived.due_us)
     await conn.execute(
         "UPDATE shipment SET record = %s::jsonb, status = %s, devices = %s, due_at = %s, "
         "fence_serial = %s, dirty = %s WHERE number = %s",
         (msgspec.json.encode(derived.record).decode(), derived.record.status,
-         sorted(devices.values()), due, plan.serial, changed, number),
+         carried_by, due, plan.serial, changed, number),
     )  # fmt: skip
     if not changed:
         return
