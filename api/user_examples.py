@@ -15,8 +15,8 @@ from api.user_schemas import (
     Jwk,
     JwkSet,
     MeAnswer,
+    OwnerInput,
     PasswordInput,
-    ProofInput,
     RecoveryAnswer,
     RefreshInput,
     RevokeInput,
@@ -79,7 +79,7 @@ REVOKE = RevokeInput(TOKENS.refresh_token, all=True)
 INVITE = InviteInput(INVITED.invite, "five quiet herons fly")
 ACCEPTED = AcceptedAnswer("acme", "ann@acme.example")
 PASSWORD = PasswordInput("five quiet herons fly", "nine loud geese walk")
-PROOF = ProofInput("five quiet herons fly")
+PROOF = OwnerInput("five quiet herons fly")
 CODE = CodeInput("492039")
 ENROL = EnrolAnswer(
     "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",

@@ -126,7 +126,7 @@ class PasswordInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     new_password: NewPassword
 
 
-class ProofInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OwnerInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """That it is still the owner who asks; the code where there is a second factor already."""
 
     password: Password

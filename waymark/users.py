@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from waymark.terminal import DEFAULT_DATA_DIR, AsJson, DataDir, err, out, set_up
 
@@ -110,12 +110,14 @@ def list_all(
     if as_json:
         sys.stdout.write(msgspec.json.encode(users).decode() + "\n")
         return
-    table = Table("id", "e-mail", "name", "role", "state", "2nd factor", "last sign-in", box=None)
+    address = Column("e-mail", overflow="fold", min_width=24)
+    table = Table("id", address, "name", "role", "state", "2nd factor", "last sign-in", box=None)
     for user in users:
         state = "disabled" if user.disabled else "invited" if user.invited else "active"
         seen = f"{user.signed_in_at:%Y-%m-%d %H:%M}" if user.signed_in_at else "-"
         factor = "yes" if user.second_factor else "-"
-        table.add_row(str(user.id), user.email, user.name, user.role, state, factor, seen)
+        name = "-" if user.name == user.email else user.name
+        table.add_row(str(user.id), user.email, name, user.role, state, factor, seen)
     out.print(table)
 
 

@@ -14,7 +14,7 @@ from api.problems import Problem
 from api.schemas import NoQuery
 from api.services import services_of
 from api.sign_in import Code, own_account, prove_again, totp_secret
-from api.user_schemas import CodeInput, EnrolAnswer, ProofInput, RecoveryAnswer
+from api.user_schemas import CodeInput, EnrolAnswer, OwnerInput, RecoveryAnswer
 from tracking.second_factor import (
     enrolment_uri,
     matching_step,
@@ -37,7 +37,7 @@ router = APIRouter(prefix="/v1/auth/totp", tags=["auth"])
         "enrolSecondFactor",
         EnrolAnswer,
         example=examples.ENROL,
-        body=ProofInput,
+        body=OwnerInput,
         body_example=examples.PROOF,
         problems=[429],
     ),
@@ -46,7 +46,7 @@ async def enrol(request: Request, caller: Caller, _: Annotated[NoQuery, Query()]
     """Get a secret for an authenticator app; it counts once a code of it is confirmed."""
     services = services_of(request)
     account = await own_account(services, caller)
-    given = decoded(await request.body(), ProofInput)
+    given = decoded(await request.body(), OwnerInput)
     await prove_again(request, account, given.password, Code(given.code))
     secret = new_secret()
     sealed = services.identity.sealed().close(f"totp:{account.id}", secret.encode())
@@ -88,7 +88,7 @@ async def confirm(request: Request, caller: Caller, _: Annotated[NoQuery, Query(
     **documented(
         "removeSecondFactor",
         status=204,
-        body=ProofInput,
+        body=OwnerInput,
         body_example=examples.PROOF,
         problems=[429],
     ),
@@ -97,7 +97,7 @@ async def remove(request: Request, caller: Caller, _: Annotated[NoQuery, Query()
     """Sign in with the password alone again."""
     services = services_of(request)
     account = await own_account(services, caller)
-    given = decoded(await request.body(), ProofInput)
+    given = decoded(await request.body(), OwnerInput)
     await prove_again(request, account, given.password, Code(given.code))
     await services.pool.run(remove_second_factor, account)
     return Response(status_code=204)
