@@ -70,9 +70,12 @@ async def sign_in(request: Request, given: SignInInput) -> TokenAnswer:
         if is_outdated(account.password or ""):
             renewed = await services.identity.threads.run(hash_password, given.password)
             await services.pool.run(rehash_password, account, renewed)
+            account = account._replace(password=renewed)
         started = await services.pool.run(
-            start_session, account.tenant_id, account.id, digest_of(token), client_of(request)
+            start_session, account, digest_of(token), client_of(request)
         )
+    if started is None:
+        raise unauthorized(_WRONG)
     principal = account.principal._replace(session_id=started.id)
     await note(request, principal, "sign_in", {"session": str(started.id)})
     return await _tokens(services, principal, token, started.expires_at)

@@ -241,6 +241,30 @@ class TestBeingKeptOut:
         finish.set()
         assert {answer.status_code for answer in await asyncio.gather(*busy)} == {401}
 
+    @pytest.mark.parametrize("act", ["reset", "disable"])
+    async def test_who_signs_in_while_being_locked_out_stays_out(
+        self, people: People, monkeypatch: pytest.MonkeyPatch, act: str
+    ) -> None:
+        user = await people.join(ANN)
+        begun, finish = threading.Event(), threading.Event()
+
+        def slow(kept: str | None, password: str) -> bool:
+            begun.set()
+            assert finish.wait(60)
+            return is_password(kept, password)
+
+        monkeypatch.setattr("api.sign_in.is_password", slow)
+        entering = asyncio.create_task(people.try_in(ANN))
+        assert await asyncio.to_thread(begun.wait, 60)
+        path = f"/v1/users/{user['id']}"
+        if act == "reset":
+            assert (await people.admin.post(f"{path}/reset")).status_code == 200
+        else:
+            assert (await people.admin.patch(path, json={"disabled": True})).status_code == 200
+        finish.set()
+        assert (await entering).status_code == 401
+        assert people.sql("SELECT count(*) FROM user_session") == [(0,)]
+
 
 class TestTheSecondFactor:
     async def test_it_is_asked_for_and_each_code_is_good_once(self, people: People) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from tracking.access import Principal
 from tracking.refreshing import SESSION_FOR, TOKEN_FOR, Presented, Verdict, judge
+from tracking.store.accounts import Account
 from tracking.store.connection import Connection
 from tracking.times import Moment
 
@@ -46,24 +47,35 @@ class Started(NamedTuple):
 
 
 async def start_session(
-    conn: Connection, tenant_id: int, user_id: int, digest: bytes, client: Client
-) -> Started:
-    """Begin a session with its first refresh token, and note that its owner signed in."""
+    conn: Connection, account: Account, digest: bytes, client: Client
+) -> Started | None:
+    """Begin a session with its first refresh token, and note that its owner signed in.
+
+    None if the account was disabled, or its password changed, since it was read: whoever did that
+    has ended the sessions there were, and must not miss one.
+    """
     async with conn.transaction():
+        stands = await conn.execute(
+            "UPDATE user_account SET signed_in_at = now() "
+            "WHERE id = %s AND password = %s AND disabled_at IS NULL",
+            (account.id, account.password),
+        )
+        if not stands.rowcount:
+            return None
         # Those that ended long ago are of no use to anybody.
         await conn.execute(
             "DELETE FROM user_session WHERE user_id = %s AND coalesce(ended_at, ends_at) < now() - "
             "interval '30 days'",
-            (user_id,),
+            (account.id,),
         )
-        await conn.execute("UPDATE user_account SET signed_in_at = now() WHERE id = %s", (user_id,))
         made = await conn.execute(
             "INSERT INTO user_session (tenant_id, user_id, ends_at, address, user_agent) "
             "VALUES (%s, %s, now() + %s, %s, %s) RETURNING id",
-            (tenant_id, user_id, SESSION_FOR, *client),
+            (account.tenant_id, account.id, SESSION_FOR, *client),
         )
         (session_id,) = await made.fetchone() or (UUID(int=0),)
-        return Started(session_id, await _add_token(conn, tenant_id, session_id, digest))
+        expires_at = await _add_token(conn, account.tenant_id, session_id, digest)
+        return Started(session_id, expires_at)
 
 
 async def refresh_session(conn: Connection, digest: bytes, successor: bytes) -> Refreshed | None:
