@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 from aiohttp import web
+from psycopg import connect
 
 from tests.integration.api_site import Rows
 from tests.integration.hooks_rig import (
@@ -72,7 +73,9 @@ async def test_a_signal_lets_what_is_under_way_finish_and_ends_with_success(
             code = await asyncio.to_thread(process.wait, 20 * TIMEOUT_FACTOR)
         assert code == 0
         assert there.ids == [f"{events[0].id}_1"]
-        # Released, not left to run out; and the first is not sent again.
+        with connect(database_url) as conn:
+            # Released, not left to run out; and the first is not sent again.
+            assert conn.execute("SELECT lease FROM webhook_progress").fetchall() == [(None,)]
         with deliver_process(tmp_path, database_url, valkey_url):
             await there.until(3, 8)
         assert there.ids == [f"{event.id}_1" for event in events]

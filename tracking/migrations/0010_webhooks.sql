@@ -72,6 +72,7 @@ CREATE TABLE webhook_delivery (
     UNIQUE (webhook_number, message)
 );
 CREATE INDEX webhook_delivery_list ON webhook_delivery (webhook_number, number);
+CREATE INDEX webhook_delivery_event ON webhook_delivery (event_id);
 CREATE INDEX webhook_delivery_waiting ON webhook_delivery (webhook_number, due_at)
     WHERE state = 'waiting';
 CREATE INDEX webhook_delivery_dead ON webhook_delivery (webhook_number, number)
