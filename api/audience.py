@@ -6,7 +6,7 @@ tick costs what is wanted, not the fleet times the clients.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
@@ -31,10 +31,12 @@ _MARGIN = 1e-7
 class Audience(Generic[Member]):
     """Everybody of one interest, in the order they came."""
 
-    __slots__ = ("interest", "members")
+    __slots__ = ("devices", "interest", "members")
 
     def __init__(self, interest: Interest) -> None:
         self.interest = interest
+        # Whose positions are wanted, shipments resolved; None: any device's.
+        self.devices: frozenset[str] | None = None
         self.members: dict[Member, None] = {}
 
 
@@ -45,6 +47,8 @@ class InterestIndex(Generic[Member]):
         self._audiences: dict[Interest, Audience[Member]] = {}
         self._whole: dict[Audience[Member], None] = {}
         self._devices = _Shelf[str, Audience[Member]]()
+        self._shipping: dict[Audience[Member], None] = {}
+        self._carriers: Mapping[str, str | None] = {}
         self._ground = _Ground[Audience[Member]]()
         # Of events: what they need not be in a place for, by the most telling thing wanted.
         self._events = _Shelf[tuple[str, str], Audience[Member]]()
@@ -97,25 +101,56 @@ class InterestIndex(Generic[Member]):
             found.update(dict.fromkeys(self._ground.at(event.lon, event.lat)))
         return (audience for audience in found if audience.interest.wants_event(event))
 
+    @property
+    def shipments(self) -> set[str]:
+        """All that anybody wants to follow."""
+        return {s for audience in self._shipping for s in audience.interest.shipments or ()}
+
+    def carry(self, carriers: Mapping[str, str | None]) -> None:
+        """Take which device carries each of `shipments` from now on; those without one lack."""
+        self._carriers = carriers
+        for audience in self._shipping:
+            if self.devices_of(audience.interest) != audience.devices:
+                self._unfile_positions(audience)
+                self._file_positions(audience)
+
+    def devices_of(self, interest: Interest) -> frozenset[str] | None:
+        """Whose positions an interest is about, as far as is known; None: any device's."""
+        if interest.shipments is None:
+            return interest.devices
+        carrying = (self._carriers.get(shipment) for shipment in interest.shipments)
+        found = frozenset(device for device in carrying if device is not None)
+        return found if interest.devices is None else found & interest.devices
+
     def _file(self, audience: Audience[Member]) -> None:
-        interest = audience.interest
-        for key in _interest_keys(interest):
+        for key in _interest_keys(audience.interest):
             self._events.add(key, audience)
-        if interest.devices is not None:
-            for device in interest.devices if interest.positions else ():
+        if audience.interest.shipments is not None:
+            self._shipping[audience] = None
+        self._file_positions(audience)
+
+    def _unfile(self, audience: Audience[Member]) -> None:
+        for key in _interest_keys(audience.interest):
+            self._events.discard(key, audience)
+        self._shipping.pop(audience, None)
+        self._unfile_positions(audience)
+
+    def _file_positions(self, audience: Audience[Member]) -> None:
+        interest = audience.interest
+        audience.devices = self.devices_of(interest)
+        if audience.devices is not None:
+            for device in audience.devices if interest.positions else ():
                 self._devices.add(device, audience)
         elif interest.bbox is not None:
             self._ground.add(interest.bbox, audience)
         elif interest.positions:
             self._whole[audience] = None
 
-    def _unfile(self, audience: Audience[Member]) -> None:
+    def _unfile_positions(self, audience: Audience[Member]) -> None:
         interest = audience.interest
-        for key in _interest_keys(interest):
-            self._events.discard(key, audience)
-        for device in interest.devices or ():
+        for device in audience.devices or ():
             self._devices.discard(device, audience)
-        if interest.devices is None and interest.bbox is not None:
+        if audience.devices is None and interest.bbox is not None:
             self._ground.discard(interest.bbox, audience)
         self._whole.pop(audience, None)
 
@@ -124,6 +159,7 @@ def _interest_keys(interest: Interest) -> list[tuple[str, str]]:
     """Where an event that fits is sure to look, beside the ground."""
     for kind, wanted in (
         ("device", interest.devices),
+        ("shipment", interest.shipments),
         ("fence", interest.fences),
     ):
         if wanted is not None:
@@ -138,6 +174,8 @@ def _interest_keys(interest: Interest) -> list[tuple[str, str]]:
 def _event_keys(event: LiveEvent) -> list[tuple[str, str]]:
     keys = [("type", name) for name in names_of(event.type)]
     keys.append(("device", event.subject))
+    if event.shipment is not None:
+        keys.append(("shipment", event.shipment))
     if event.fence is not None:
         keys.append(("fence", event.fence))
     return keys

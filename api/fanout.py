@@ -24,6 +24,7 @@ from api.metrics import Metrics
 from tracking.access import Principal
 from tracking.errors import StoreUnavailable
 from tracking.feed import (
+    NOTICES,
     Delivery,
     LiveEvent,
     Lost,
@@ -39,6 +40,7 @@ from tracking.feed import (
 )
 from tracking.store.acting import Mandate, act
 from tracking.store.connection import Connection
+from tracking.store.custody import devices_of_shipments
 from tracking.store.devices import latest_heard_since
 from tracking.store.events import events_after, feed_cursor
 from tracking.store.pool import ReadPool
@@ -64,6 +66,14 @@ _HEARTBEAT_S = 15.0
 _READERS = 4
 
 
+class _Notice(msgspec.Struct):
+    tenant: str = ""
+    attachments: int | None = None
+
+
+_notices = msgspec.json.Decoder(_Notice)
+
+
 class TenantFeed:
     """One tenant's line of events and positions to its clients."""
 
@@ -83,6 +93,7 @@ class TenantFeed:
         # Set once the head of `events` is known.
         self.ready = asyncio.Event()
         self.positions_due = True
+        self.carriers_due = True
         self.polled_at = datetime.now(UTC)
         self.follower: asyncio.Task[None] | None = None
 
@@ -183,7 +194,7 @@ class Fanout:
                 feed.follower = asyncio.create_task(
                     _supervised(partial(self._follow, feed)), name=f"fanout.follow:{feed.tenant}"
                 )
-                await self._subscriber.subscribe(*_channels(feed.tenant))
+                await self._subscriber.subscribe(NOTICES, *_channels(feed.tenant))
             yield feed
         finally:
             feed.mailboxes.discard(mailbox)
@@ -193,7 +204,10 @@ class Fanout:
                 del self._feeds[feed.tenant]
                 if feed.follower is not None:
                     feed.follower.cancel()
-                await self._subscriber.unsubscribe(*_channels(feed.tenant))
+                unheard = _channels(feed.tenant)
+                await self._subscriber.unsubscribe(
+                    *(unheard if self._feeds else (NOTICES, *unheard))
+                )
 
     async def read(
         self,
@@ -204,6 +218,13 @@ class Fanout:
         """Run a query for a client that waits its turn, as `ReadPool.run`."""
         async with self._turns:
             return await self._pool.run(query, *args, **kwargs)
+
+    async def find_carriers(self, feed: TenantFeed) -> None:
+        """Have a tenant's feed know what carries the shipments its clients follow."""
+        feed.carriers_due = False
+        wanted = sorted(feed.index.shipments)
+        if wanted:
+            feed.index.carry(await self.read(devices_of_shipments, feed.tenant_id, wanted))
 
     async def _listen(self) -> None:
         async with aclosing(aiter(self._subscriber)) as stream:
@@ -218,6 +239,9 @@ class Fanout:
                         self._set_live(live=False)
 
     def _take(self, channel: str, payload: bytes) -> None:
+        if channel == NOTICES:
+            self._notice(payload)
+            return
         _, tenant, kind = channel.split(":")
         feed = self._feeds.get(tenant)
         if feed is None:
@@ -236,6 +260,15 @@ class Fanout:
             feed.deliver(event)
         elif feed.events.behind:
             feed.kick.set()
+
+    def _notice(self, payload: bytes) -> None:
+        """An edit of what carries what is felt at once; without the notice, within seconds."""
+        with suppress(msgspec.DecodeError):
+            notice = _notices.decode(payload)
+            feed = self._feeds.get(notice.tenant)
+            if feed is not None and notice.attachments is not None:
+                feed.carriers_due = True
+                feed.kick.set()
 
     def _resync(self, channel: str) -> None:
         feed = self._feeds.get(channel.split(":")[1])
@@ -269,11 +302,16 @@ class Fanout:
         # For the tenant, not for the client that happened to be the first.
         act(Mandate.reader(feed.tenant_id))
         while True:
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(_RECHECK_S if self.live else _POLL_EVENTS_S):
                     await feed.kick.wait()
+            except TimeoutError:
+                # Some begin and end by the clock.
+                feed.carriers_due = True
             feed.kick.clear()
             try:
+                if feed.carriers_due:
+                    await self.find_carriers(feed)
                 await self._read_events(feed)
                 await self._read_positions(feed)
             except StoreUnavailable as exc:

@@ -34,6 +34,7 @@ class Filter(msgspec.Struct, forbid_unknown_fields=True):
     devices: Names | None = None
     types: Annotated[list[Short], msgspec.Meta(max_length=100)] | None = None
     fences: Names | None = None
+    shipments: Names | None = None
     positions: bool = True
 
 
@@ -88,6 +89,7 @@ def interest_of(wanted: Filter) -> Interest:
         types=_set(wanted.types),
         fences=_set(wanted.fences),
         positions=wanted.positions,
+        shipments=_set(wanted.shipments),
     )
 
 

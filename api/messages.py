@@ -102,6 +102,11 @@ def pong_message() -> Message:
     return _plain(type="pong")
 
 
+def auth_expiring_message(left_s: int) -> Message:
+    """The credential is over so soon: without a newer one the stream ends then."""
+    return _plain(type="auth_expiring", left_s=left_s)
+
+
 def closing_message(code: int, reason: str) -> Message:
     """Why the stream ends, where there is no close frame to say it."""
     return _plain(type="closing", code=code, reason=reason)

@@ -147,6 +147,9 @@ class FeedQuery(Query):
     fence: list[Text] | None = Field(
         None, max_length=MAX_ITEMS, description="Events of this fence; repeat for several"
     )
+    shipment: list[Text] | None = Field(
+        None, max_length=MAX_ITEMS, description="This shipment and what carries it; repeatable"
+    )
     positions: bool = Field(True, description="Without, only events")  # noqa: FBT003 -- pydantic
     since: int | None = Field(
         None, ge=0, le=2**63 - 1, description="Events behind this cursor; without it, from now on"

@@ -7,15 +7,23 @@ catching up a `feed.catch_up`. The first of them to end by `Closing` ends the se
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from api.auth import REFUSED
-from api.credentials import Grant
+from api.credentials import Grant, Proof
 from api.feed_schemas import Mistake
 from api.hub import Link, Mailbox, Subscription
-from api.messages import Message, event_message, gap_message, ready_message, snapshot_message
+from api.messages import (
+    Message,
+    auth_expiring_message,
+    event_message,
+    gap_message,
+    ready_message,
+    snapshot_message,
+)
 from api.services import Services
 from tracking.errors import ProviderUnavailable, StoreUnavailable
 from tracking.feed import encode_event, encode_position, live_event
@@ -39,6 +47,8 @@ TRY_AGAIN_LATER = 1013
 POLICY_VIOLATION = 1008
 
 _GUARD_S = 15.0
+# An access token lives 15 minutes; a client hears this long before the end that it needs another.
+_EXPIRING_S = 60.0
 _MAX_SUBSCRIPTIONS = 32
 _TRAILING_S = 0.1
 # A page of a snapshot is about 250 kB; it leaves before the next is read.
@@ -198,7 +208,10 @@ class Session:
 
     async def _snapshot(self, subscription: Subscription, cursor: int) -> None:
         interest = subscription.interest
-        names = None if interest.devices is None else tuple(interest.devices)
+        if interest.shipments is not None:
+            await self._services.fanout.find_carriers(self._feed)
+        devices = self._feed.index.devices_of(interest)
+        names = None if devices is None else tuple(devices)
         wanted = DeviceFilter(names=names, bbox=interest.bbox)
         told: dict[str, datetime] = {}
         more, after = interest.positions, None
@@ -218,8 +231,15 @@ class Session:
         self._flush()
 
     async def _guard(self) -> None:
+        warned: Proof | None = None
         while True:
-            await asyncio.sleep(_GUARD_S)
+            proof = self._grant.proof
+            left_s = proof.ends_s - time.time()
+            if left_s <= _EXPIRING_S and proof is not warned:
+                warned = proof
+                self.say(auth_expiring_message(max(0, round(left_s))))
+            next_s = left_s if proof is warned else left_s - _EXPIRING_S
+            await asyncio.sleep(max(0.0, min(_GUARD_S, next_s)))
             # While the database is away nobody can be judged.
             with suppress(StoreUnavailable):
                 if await self._services.credentials.principal(self._grant.proof) is None:

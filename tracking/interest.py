@@ -10,9 +10,10 @@ from tracking.store.devices import Bbox
 class Interest(NamedTuple):
     """What a subscription wants; None leaves that question open.
 
-    `devices` and `bbox` limit positions and events, `types`, `fences` and `shipments` only events.
-    A type that ends in `.*` stands for all of its family. Without `positions` only events are
-    wanted.
+    `devices`, `bbox` and `shipments` limit positions and events, `types` and `fences` only events.
+    A shipment's positions are those of whatever carries it, which its follower knows; its events
+    are those about it. A type that ends in `.*` stands for all of its family. Without `positions`
+    only events are wanted.
     """
 
     devices: frozenset[str] | None = None
@@ -22,13 +23,8 @@ class Interest(NamedTuple):
     positions: bool = True
     shipments: frozenset[str] | None = None
 
-    @property
-    def whole_fleet(self) -> bool:
-        """Whether every position is wanted."""
-        return self.positions and self.devices is None and self.bbox is None
-
     def choose(self, positions: Sequence[LivePosition]) -> Sequence[LivePosition]:
-        """The positions of wanted devices in wanted places; costs by the fleet."""
+        """The positions of wanted devices in wanted places, shipments aside; costs by the fleet."""
         if not self.positions:
             return ()
         if self.devices is not None:

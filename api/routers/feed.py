@@ -61,6 +61,7 @@ async def stream(
         types=_set(query.type),
         fences=_set(query.fence),
         positions=query.positions,
+        shipments=_set(query.shipment),
     )
     since = query.since if last_event_id is None else last_event_id
     return EventStream(services, grant, interest, since)

@@ -177,7 +177,7 @@ async def test_clients_cut_off_200_times_end_with_exactly_the_events_of_the_data
         "sv", DEVICES, int(RATE) * SECONDS, start_us, STEP_US,
         wrap_microdegrees=round(2e6 * STEP_DEG),
     )  # fmt: skip
-    with World(tmp_path / "world", workers=1) as world, ExitStack() as stack:
+    with World(tmp_path / "world", workers=2) as world, ExitStack() as stack:
         await draw(world)
         key = create_key(world.postgres.url(), "default", "followers")
         apis = [Api(world, tmp_path / f"api-{n}.log") for n in range(2)]

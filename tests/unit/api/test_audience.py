@@ -1,6 +1,7 @@
 """Who wants what: by asking each, and by the index, which must agree."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -114,7 +115,13 @@ def interests(draw: st.DrawFn) -> Interest:
         types=draw(names("trip.started", "trip.*", "fence.entered")),
         fences=draw(names("depot", "gate")),
         positions=draw(st.booleans()),
+        shipments=draw(names("s1", "s2")),
     )
+
+
+CARRIERS = st.dictionaries(
+    st.sampled_from(["s1", "s2"]), st.sampled_from(["a", "b", "c", None]), max_size=2
+)
 
 
 class TestTheIndexAndAskingEach:
@@ -125,7 +132,11 @@ class TestTheIndexAndAskingEach:
         gone = data.draw(st.sets(st.integers(0, 7)))
         index, left = InterestIndex[int](), dict[int, Interest]()
         for member, interest in enumerate(wanted):
+            if member == 3:
+                index.carry(data.draw(CARRIERS))
             index.add(interest, member)
+        carriers = data.draw(CARRIERS)
+        index.carry(carriers)
         for member, interest in enumerate(wanted):
             if member in gone:
                 index.discard(interest, member)
@@ -137,10 +148,10 @@ class TestTheIndexAndAskingEach:
         assert chosen(index, fixes) == {
             member: [p.raw for p in its]
             for member, interest in left.items()
-            if (its := interest.choose(fixes))
+            if (its := resolved(interest, carriers).choose(fixes))
         }
         for lon, lat in ground[:5]:
-            found = data.draw(st.builds(happening, st.just(lon), st.just(lat)))
+            found = data.draw(st.builds(happening, st.just(lon), st.just(lat), st.integers(0, 99)))
             assert audience(index, found) == {
                 member for member, interest in left.items() if interest.wants_event(found)
             }
@@ -149,8 +160,9 @@ class TestTheIndexAndAskingEach:
         index = InterestIndex[int]()
         before = {name: repr(vars_of(part)) for name, part in vars(index).items()}
         everything = Interest(
-            frozenset({"a"}), Bbox(1, 2, 3, 4), frozenset({"t"}), frozenset({"f"})
-        )
+            frozenset({"a"}), Bbox(1, 2, 3, 4), frozenset({"t"}), frozenset({"f"}),
+            shipments=frozenset({"s1"}),
+        )  # fmt: skip
         kinds = [
             Interest(),
             everything,
@@ -184,14 +196,26 @@ class TestTheIndexAndAskingEach:
         assert [list(a.members) for a in found] == [list(range(100))]
 
 
-def happening(lon: float, lat: float, n: int = 0) -> LiveEvent:
+def happening(lon: float, lat: float, n: int) -> LiveEvent:
     """Some event there, or nowhere in particular."""
     subject, type_ = "abcd"[n % 4], ("trip.started", "fence.entered", "alert.raised")[n % 3]
     fence = (None, "depot", "gate", "dock")[n // 2 % 4]
     placed = n % 5 > 0
     return LiveEvent(
-        n, type_, subject, lon if placed else None, lat if placed else None, fence, None, b"{}"
+        n, type_, subject, lon if placed else None, lat if placed else None, fence,
+        (None, "s1", "s2")[n // 7 % 3], b"{}",
+    )  # fmt: skip
+
+
+def resolved(interest: Interest, carriers: Mapping[str, str | None]) -> Interest:
+    """With the devices that carry what it follows in place of shipments."""
+    if interest.shipments is None:
+        return interest
+    carrying = frozenset(
+        device for shipment, device in carriers.items() if device and shipment in interest.shipments
     )
+    devices = carrying if interest.devices is None else carrying & interest.devices
+    return interest._replace(devices=devices)
 
 
 def chosen(index: InterestIndex[int], fixes: list[LivePosition]) -> dict[int, list[bytes]]:
