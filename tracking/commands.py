@@ -8,7 +8,8 @@
 
 `sent`: the broker has it. `delivered`: the device has it. An answer may overtake the broker's
 acknowledgement, so a queued command may be answered. What has ended stays as it is; a late answer
-to a command that timed out is kept beside it.
+to a command that timed out is kept beside it, or to one that expired while nobody knew whether the
+broker had it.
 """
 
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -28,6 +29,9 @@ Word = Literal["delivered", "succeeded", "failed"]
 
 STATES: tuple[State, ...] = get_args(State)
 ENDED: frozenset[str] = frozenset({"succeeded", "failed", "timed_out", "expired", "cancelled"})
+
+# Ended by time alone: what the device says later is still worth keeping.
+LATE: frozenset[str] = frozenset({"timed_out", "expired"})
 
 MAX_PAYLOAD_BYTES = 8_192
 # More than these wait for a device only when nobody looks after it.

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from tracking.commands import (
+    LATE,
     MAX_QUEUED,
     Command,
     Downlink,
@@ -261,7 +262,7 @@ async def settle_answers(
             continue
         name, before = row
         state = after_answer(before, answer.word)
-        if state is None and before != "timed_out":
+        if state is None and before not in LATE:
             continue
         await _keep(conn, answer, state)
         if state is not None:
