@@ -4,7 +4,7 @@ import asyncio
 import queue
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -301,6 +301,12 @@ class Rows:
         ).fetchone()
         assert row is not None
         return str(row[0])
+
+    def one(self, statement: str, values: Sequence[object] = ()) -> object:
+        """The only value of the only row of any statement."""
+        row = self._conn.execute(statement.encode(), values).fetchone()
+        assert row is not None
+        return row[0]
 
     def reason(self, device: str, reason: str, n: int) -> None:
         self._conn.execute(

@@ -1,0 +1,384 @@
+"""Every route, attacked: without a credential, with another tenant's, with each role, with rubbish.
+
+Routes are those of the OpenAPI document, so a new one is attacked by being there. `world.py` tells
+what there is to steal.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from api.app import create_app
+from api.openapi_document import operations_of
+from tests.integration.api_site import ThreadedSite
+from tests.integration.world import Land, rows_of
+from tests.services import TIMEOUT_FACTOR
+from tracking.access import ROLES
+from tracking.settings import load_settings
+from tracking.store.keys import create_key
+
+# What may be asked without a credential: it tells nothing of any tenant.
+OPEN = {
+    ("GET", "/v1/auth/jwks.json"),
+    ("GET", "/v1/health"),
+    ("GET", "/v1/health/live"),
+    ("GET", "/v1/health/ready"),
+    ("GET", "/v1/map/config"),
+    ("POST", "/v1/auth/invite"),
+    ("POST", "/v1/auth/refresh"),
+    ("POST", "/v1/auth/revoke"),
+    ("POST", "/v1/auth/token"),
+}
+# What only admins may, down from these paths.
+ADMINS = ("/v1/api-keys", "/v1/audit", "/v1/privacy", "/v1/users", "/v1/webhooks")
+# What changes nothing of the tenant's although it is no GET: every role may.
+ASKING = (
+    "/v1/areas/devices",
+    "/v1/auth/",
+    "/v1/broker/",
+    "/v1/fences/locate",
+    "/v1/fences/preview",
+    "/v1/rules/test",
+)
+# PUT makes what is not there: another tenant's id is as free as any.
+MAKING = {("PUT", "/v1/fences/{id}"), ("PUT", "/v1/rules/{id}"), ("PUT", "/v1/webhooks/{id}")}
+# Lists in which the world has nothing to find, or that are about the one who asks.
+UNMARKED = {
+    "/v1/auth/me",
+    "/v1/auth/sessions",
+    "/v1/auth/sessions/{id}",
+    "/v1/privacy/retention",
+    "/v1/visits",
+}
+SECRET_KEY = "a secret key of the tests, of thirty-two bytes and more"  # noqa: S105 -- as it says
+# What every route reads alike gets the first two.
+RUBBISH = ["\x00", "99999999999999999999", "-1e999", "'\"; --\U0001f4a5" * 50]
+BODIES = [
+    b"",
+    b"{",
+    b"null",
+    b"[]",
+    b'"x"',
+    b"\xff\xfe",
+    b'{"\\u0000": 1e999}',
+    b"[" * 20_000,
+    b'{"id": 1, "name": [], "shape": 7, "fences": {}, "email": {}, "device": [1]}',
+]
+
+# What the document leaves out, and who attacks it.
+HIDDEN = {
+    "/metrics",  # for scrapers: numbers of the process
+    "/v1/feed",  # test_a_socket_shows_a_tenant_only_its_own
+    "/v1/openapi.json",
+    "/{path:path}",  # the files of the map
+}
+
+APP = create_app(load_settings())
+DOCUMENT = APP.openapi()
+
+
+class Route(NamedTuple):
+    """One operation of the api."""
+
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.method, self.path
+
+    @property
+    def operation(self) -> dict[str, Any]:
+        told: dict[str, Any] = DOCUMENT["paths"][self.path][self.method.lower()]
+        return told
+
+    def absent(self, value: str | None = None) -> str:
+        """The path with ids that are nobody's, or with `value` for each."""
+        path = self.path
+        for name in ("id", "name", "number", "ref", "session_id"):
+            path = path.replace(f"{{{name}}}", self._nobody_s(name) if value is None else value)
+        assert "{" not in path, "give the parameter an absent value"
+        return path
+
+    def _nobody_s(self, name: str) -> str:
+        for parameter in map(_resolved, self.operation.get("parameters", ())):
+            if parameter["name"] == name and parameter["in"] == "path":
+                schema = parameter["schema"]
+                if schema.get("type") == "integer":
+                    return "987654"
+                if schema.get("format") == "uuid":
+                    return "11111111-2222-4333-8444-555555555555"
+        return "nobody-s"
+
+    def example(self) -> tuple[bytes | None, dict[str, str]]:
+        """The documented body and its type."""
+        if "requestBody" not in self.operation:
+            return None, {}
+        media_type, content = next(iter(self.operation["requestBody"]["content"].items()))
+        return json.dumps(content["example"]).encode(), {"Content-Type": media_type}
+
+
+def _resolved(parameter: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in parameter:
+        return parameter
+    found: dict[str, Any] = DOCUMENT["components"]["parameters"][parameter["$ref"].split("/")[-1]]
+    return found
+
+
+ROUTES = [Route(method.upper(), path) for (method, path), _ in operations_of(DOCUMENT)]
+CLOSED = [route for route in ROUTES if route.key not in OPEN]
+WRITING = [route for route in ROUTES if route.method != "GET"]
+of_each = pytest.mark.parametrize("route", CLOSED, ids=str)
+
+
+class World(NamedTuple):
+    """The two tenants and where they are."""
+
+    url: str
+    database_url: str
+    red: Land
+    blue: Land
+
+
+@pytest.fixture(scope="module")
+def world(request: pytest.FixtureRequest, valkey_url: str) -> Iterator[World]:
+    template = request.getfixturevalue("_native_template")
+    name = template.clone()
+    url = template.url(name)
+    limits = dict.fromkeys((f"rate_{kind}_per_min" for kind in ("address", "failed")), 0)
+    with ThreadedSite(
+        url, valkey_url, secret_key=SECRET_KEY, **limits, rate_credential_per_min=0
+    ) as (address, _):
+        red, blue = (Land(url, address, mark) for mark in ("redmark", "bluemark"))
+        yield World(address, url, red, blue)
+        red.close()
+        blue.close()
+    template.drop(name)
+
+
+@pytest.fixture(scope="module")
+def stranger(world: World) -> Iterator[httpx.Client]:
+    """A client without a credential."""
+    with httpx.Client(base_url=world.url, trust_env=False, timeout=20 * TIMEOUT_FACTOR) as client:
+        yield client
+
+
+def _as(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _problem(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == answer.status_code
+    return problem
+
+
+def _paths(routes: Iterable[Any]) -> Iterator[str]:
+    for route in routes:
+        router = getattr(route, "original_router", None)
+        if router is None:
+            yield route.path
+        else:
+            yield from _paths(router.routes)
+
+
+def test_no_route_is_hidden_from_these_attacks() -> None:
+    assert set(_paths(APP.routes)) - set(DOCUMENT["paths"]) == HIDDEN
+
+
+def test_every_route_has_something_to_steal(world: World) -> None:
+    """A noun without a seed would be attacked in vain: give it one in world.py."""
+    missing = set()
+    for route in CLOSED:
+        try:
+            world.red.path(route.path)
+        except KeyError as exc:
+            missing.add(f"{exc} for {route.path}")
+    assert missing == set()
+
+
+@of_each
+def test_nobody_is_let_in_without_a_valid_credential(
+    route: Route, world: World, stranger: httpx.Client
+) -> None:
+    path = world.red.path(route.path)
+    for shown in (None, "Basic dTpw", "Bearer wmk_" + "A" * 43, "Bearer a.b.c"):
+        headers = {} if shown is None else {"Authorization": shown}
+        answer = stranger.request(route.method, path, headers=headers)
+        assert answer.status_code == 401, (shown, answer.text)
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert world.red.mark not in answer.text
+        _problem(answer)
+
+
+@pytest.mark.parametrize("route", [r for r in ROUTES if r.key in OPEN], ids=str)
+def test_what_is_open_tells_nothing_of_anybody(
+    route: Route, world: World, stranger: httpx.Client
+) -> None:
+    body, headers = route.example()
+    answer = stranger.request(route.method, route.path, content=body, headers=headers)
+    assert answer.status_code < 500
+    for land in (world.red, world.blue):
+        assert land.mark not in answer.text
+
+
+@of_each
+def test_a_role_may_exactly_what_it_is_for(
+    route: Route, world: World, stranger: httpx.Client
+) -> None:
+    if route.path.startswith(ADMINS):
+        able = {"admin"}
+    elif route.method == "GET" or route.path.startswith(ASKING):
+        able = set(ROLES)
+    else:
+        able = {"admin", "dispatcher", "service"}
+    for role in ROLES:
+        headers = _as(world.blue.keys[role])
+        # Ids that are nobody's and an empty body: whoever may gets no further than that.
+        answer = stranger.request(route.method, route.absent(), headers=headers, content=b"{}")
+        refused = answer.status_code == 403 and "use one of" in answer.text
+        assert refused is (role not in able), (role, answer.status_code, answer.text)
+
+
+@of_each
+def test_a_scope_that_is_for_something_else_opens_nothing(
+    route: Route, world: World, stranger: httpx.Client
+) -> None:
+    scopes = ["ledger:read"] if "ledger" not in route.path else ["rules:read"]
+    key = _scoped(world, tuple(scopes))
+    answer = stranger.request(route.method, route.absent(), headers=_as(key), content=b"{}")
+    assert answer.status_code == 403, answer.text
+    assert "scope" in _problem(answer)["detail"]
+
+
+_made: dict[tuple[str, tuple[str, ...]], str] = {}
+
+
+def _scoped(world: World, scopes: tuple[str, ...]) -> str:
+    if (world.url, scopes) not in _made:
+        key = create_key(world.database_url, "bluemark", "scoped", "admin", scopes=scopes)
+        _made[world.url, scopes] = key
+    return _made[world.url, scopes]
+
+
+@pytest.mark.parametrize("route", [r for r in CLOSED if r.method == "GET"], ids=str)
+def test_the_owner_finds_what_others_do_not(
+    route: Route, world: World, stranger: httpx.Client
+) -> None:
+    """What makes the attacks below mean something: there is something to find."""
+    path, params = world.red.path(route.path), world.red.params.get(route.path)
+    mine = stranger.get(path, params=params, headers=_as(world.red.keys["admin"]))
+    if route.path not in UNMARKED:
+        assert mine.status_code == 200, mine.text
+        assert world.red.mark in mine.text
+    theirs = stranger.get(path, params=params, headers=_as(world.blue.keys["admin"]))
+    if "{" in route.path or params:
+        assert theirs.status_code in ({403, 404} if route.path in UNMARKED else {404})
+        # A refusal may repeat what was asked for.
+        told = _problem(theirs)["detail"]
+        for asked in (*world.red.ids.values(), *(params or {}).values()):
+            told = told.replace(asked, "")
+        assert world.red.mark not in told
+    else:
+        assert theirs.status_code in {200, 403}
+        assert world.red.mark not in theirs.text
+
+
+def test_no_write_of_another_tenant_reaches_a_row(world: World, stranger: httpx.Client) -> None:
+    """With the owner's ids in path and body; what the owner has is compared as a whole."""
+    before = rows_of(world.database_url, world.red.rows.tenant_id)
+    wrong = []
+    for route in [r for r in CLOSED if r.method != "GET"]:
+        body, headers = route.example()
+        if route.key in world.red.bodies:
+            body = json.dumps(world.red.bodies[route.key]).encode()
+        answer = stranger.request(
+            route.method,
+            world.red.path(route.path),
+            content=body,
+            headers={**headers, **_as(world.blue.keys["admin"])},
+        )
+        expected = {404} if "{" in route.path else set(range(200, 500))
+        if route.key in MAKING:
+            expected = {200, 201, 404, 412, 422}
+        if route.path.startswith("/v1/auth/"):
+            expected = {403, 404}
+        if answer.status_code not in expected:
+            wrong.append((str(route), answer.status_code, answer.text[:200]))
+    assert wrong == []
+    assert rows_of(world.database_url, world.red.rows.tenant_id) == before
+
+
+@pytest.mark.parametrize("route", WRITING, ids=str)
+def test_a_body_too_large_is_refused_before_it_is_read(route: Route, world: World) -> None:
+    async def answer() -> bytes:
+        host, _, port = world.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"{route.method} {world.red.path(route.path)} HTTP/1.1\r\nHost: x\r\n"
+        key = f"Authorization: Bearer {world.red.keys['admin']}\r\n"
+        writer.write(f"{head}{key}Content-Length: 67108865\r\n\r\n".encode())
+        async with asyncio.timeout(20 * TIMEOUT_FACTOR):
+            first = await reader.readline()
+        writer.close()
+        return first
+
+    assert b" 413 " in asyncio.run(answer())
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_rubbish_is_refused_and_breaks_nothing(
+    route: Route, world: World, stranger: httpx.Client
+) -> None:
+    headers = _as(world.blue.keys["admin"])
+    answers = []
+    for rubbish in RUBBISH if "{" in route.path else ():
+        path = route.absent(quote(rubbish[:100], safe=""))
+        answers.append(stranger.request(route.method, path, headers=headers, content=b"{}"))
+    path = route.absent()
+    for given in route.operation.get("parameters", ()):
+        parameter = _resolved(given)
+        if parameter["in"] == "query":
+            answers += [
+                stranger.request(
+                    route.method, path, headers=headers, params={parameter["name"]: value}
+                )
+                for value in (RUBBISH[:2] if "$ref" in given else RUBBISH)
+            ]
+    if route.method != "GET":
+        answers += [
+            stranger.request(route.method, path, headers=headers, content=body) for body in BODIES
+        ]
+        answers.append(stranger.request(route.method, path, headers=headers, params={"no": "1"}))
+    for answer in answers:
+        # Some rubbish is a name like any other; none is our fault.
+        assert answer.status_code < 500, (answer.request.url, answer.request.content, answer.text)
+        # Brokers are answered in their own words.
+        if answer.status_code >= 400 and not route.path.startswith("/v1/broker/"):
+            _problem(answer)
+
+
+def test_a_socket_shows_a_tenant_only_its_own(world: World) -> None:
+    """A hook for every other door: what REST refuses, no stream may tell."""
+    url = world.url.replace("http", "ws", 1) + "/v1/feed"
+    found = {}
+    for land in (world.red, world.blue):
+        with connect(url, additional_headers=_as(land.keys["viewer"]), proxy=None) as socket:
+            subscribe = {"op": "subscribe", "id": "all", "filter": {}, "since": 0}
+            socket.send(json.dumps(subscribe))
+            socket.send('{"op": "ping"}')
+            told = ""
+            while '"event"' not in told or '"snapshot"' not in told:
+                told += str(socket.recv(timeout=20 * TIMEOUT_FACTOR))
+            found[land.mark] = told
+    assert "bluemark" not in found["redmark"]
+    assert "redmark" not in found["bluemark"]
