@@ -137,6 +137,43 @@ def _shipments(land: Land) -> None:
     land.params["/v1/shipments/{id}/track"] = {"from": _AT, "to": later(3_600).isoformat()}
 
 
+def _pickups_and_links(land: Land) -> None:
+    place = {"lon": 5.1, "lat": 52.1, "radius_m": 150}
+    window = {"from": _AT, "to": later(3_600).isoformat(), "time_zone": "Europe/Amsterdam"}
+    pickup = land.ids["pickups.id"] = land.named("pickup")
+    body = {"id": pickup, "name": pickup, "place": place, "window": window}
+    land.made("/v1/pickups", {**body, "deliver_to": _delivery(land)})
+    link = land.made(land.path("/v1/shipments/{id}/share"), {})
+    land.ids["share.link"] = str(link["id"])
+
+
+def _delivery(land: Land) -> dict[str, str]:
+    return {"kind": "delivery", "name": land.named("dock"), "fence": land.ids["fences.id"]}
+
+
+def _series(land: Land) -> None:
+    land.rows.one(
+        "INSERT INTO measurement (device_id, fix_time, metric, tenant_id, received_at, value) "
+        "SELECT id, %s, 'temperature_c', tenant_id, %s, 4 FROM device WHERE name = %s "
+        "RETURNING tenant_id",
+        (NOON, NOON, land.ids["devices.name"]),
+    )
+    place = {"lon": 5.1, "lat": 52.1}
+    drive: dict[str, object] = {
+        "started_at": later(60).isoformat(),
+        "duration_s": 60.0,
+        "distance_m": 900.0,
+    }
+    drive |= {"from": place, "to": place, "reason": "stay"}
+    land.rows.event(land.ids["devices.name"], "trip.started", time=later(60), data=place)
+    land.rows.event(land.ids["devices.name"], "trip.ended", time=later(120), data=drive)
+    hour = {"from": _AT, "to": later(3_600).isoformat()}
+    for what in ("positions", "measurements", "events", "trips"):
+        land.params[f"/v1/exports/{what}"] = hour
+    line = {"device": land.ids["devices.name"], "t": _AT, "lon": 5.1, "lat": 52.1}
+    land.ids["backfill.id"] = str(land.made("/v1/backfill", line)["id"])
+
+
 def _webhooks(land: Land) -> None:
     hook = land.ids["webhooks.id"] = land.named("hook")
     land.made("/v1/webhooks", {"id": hook, "url": "https://example.com/", "description": hook})
@@ -171,6 +208,8 @@ _SEEDS: tuple[Callable[[Land], None], ...] = (
     _fences_and_events,
     _assets,
     _shipments,
+    _pickups_and_links,
+    _series,
     _webhooks,
     _people,
     _privacy,
