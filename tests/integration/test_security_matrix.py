@@ -80,6 +80,9 @@ HIDDEN = {
     "/metrics",  # for scrapers: numbers of the process
     "/track/assets/{name}",  # files
     "/track/{token}",  # a page without data
+    "/v1/asyncapi.json",  # descriptions of the api
+    "/v1/docs",
+    "/v1/docs/reference.js",
     "/v1/feed",  # test_a_socket_shows_a_tenant_only_its_own
     "/v1/openapi.json",
     "/{path:path}",  # the files of the map

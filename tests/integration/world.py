@@ -165,11 +165,13 @@ def _series(land: Land) -> None:
         "distance_m": 900.0,
     }
     drive |= {"from": place, "to": place, "reason": "stay"}
-    land.rows.event(land.ids["devices.name"], "trip.started", time=later(60), data=place)
+    began = land.rows.event(land.ids["devices.name"], "trip.started", time=later(60), data=place)
+    land.ids["trips.id"] = began.id
     land.rows.event(land.ids["devices.name"], "trip.ended", time=later(120), data=drive)
     hour = {"from": _AT, "to": later(3_600).isoformat()}
     for what in ("positions", "measurements", "events", "trips"):
         land.params[f"/v1/exports/{what}"] = hour
+    land.params["/v1/devices/{name}/charts"] = hour
     line = {"device": land.ids["devices.name"], "t": _AT, "lon": 5.1, "lat": 52.1}
     land.ids["backfill.id"] = str(land.made("/v1/backfill", line)["id"])
 
