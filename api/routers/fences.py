@@ -182,7 +182,7 @@ async def locate(request: Request, caller: Caller, _: Annotated[NoQuery, Query()
     points = decoded(await request.body(), LocateInput).points
     found = await services_of(request).books.locate(caller.tenant_id, points)
     items = [
-        Located(lon, lat, [_brief(fence) for fence in fences])
+        Located(lon, lat, [_brief(f) for f in fences if not f.id.startswith(RESERVED)])
         for (lon, lat), fences in zip(points, found.fences, strict=True)
     ]
     return answer(LocatedAll(items, found.revision))

@@ -21,7 +21,9 @@ OrderRef = Annotated[Text, Path(description="The order's reference, as its shipm
 
 
 @router.get(
-    "/{ref}/tracking", **documented("trackOrder", OrderTracking, example=examples.ORDER_TRACKING)
+    # References have slashes now and then.
+    "/{ref:path}/tracking",
+    **documented("trackOrder", OrderTracking, example=examples.ORDER_TRACKING),
 )
 async def tracking(
     request: Request, caller: Caller, ref: OrderRef, _: Annotated[NoQuery, Query()]

@@ -203,6 +203,8 @@ async def test_an_order_tells_where_all_its_shipments_are(site: Site, rows: Rows
     await plan(site, "b", order_ref="o/1 ä")
     await carry(site, "a", "gps")
     assert (await site.get("/v1/orders/none/tracking")).status_code == 404
+    slashed = (await site.get("/v1/orders/o%2F1%20%C3%A4/tracking")).json()
+    assert [item["id"] for item in slashed["items"]] == ["b", "a"]
     await plan(site, "c", order_ref="o1")
     found = (await site.get("/v1/orders/o1/tracking")).json()
     assert [item["id"] for item in found["items"]] == ["c"]
@@ -248,6 +250,15 @@ async def test_fences_made_for_shipments_are_listed_to_whoever_asks_for_them(
     found = (await site.get("/v1/fences", id="shipment:s1:")).json()["items"]
     assert [fence["id"] for fence in found] == [f"shipment:s1:{n}" for n in range(1, 5)]
     assert (await site.client.delete("/v1/fences/shipment:s1:1")).status_code == 409
+    place = {"points": [[5.0, 52.0]]}
+    [located] = (await site.client.post("/v1/fences/locate", json=place)).json()["items"]
+    assert located["fences"] == []
+    # Nor are stays in them, unless one is asked for.
+    data = {"fence": "shipment:s1:1", "fence_name": "Depot", "initial": False}
+    rows.event("gps", "fence.entered", data=data, rule="shipment:s1:1")
+    assert (await site.get("/v1/visits")).json()["items"] == []
+    visits = (await site.get("/v1/visits", fence="shipment:s1:1")).json()["items"]
+    assert [visit["device"] for visit in visits] == ["gps"]
 
 
 class TestParties:

@@ -13,6 +13,7 @@ import msgspec
 from psycopg import sql
 
 from tracking.fold.presence import load_presences
+from tracking.shipments import RESERVED
 from tracking.store.connection import Connection
 from tracking.store.eventlog import Device
 from tracking.times import Moment, to_us
@@ -214,6 +215,10 @@ def _named(wanted: VisitFilter, alias: str) -> tuple[list[str], dict[str, object
         if value is not None:
             conditions.append(f"{column} = %({name})s")
             values[name] = value
+    if wanted.fence is None:
+        # Stays at the stops of shipments are told by those.
+        conditions.append(f"NOT starts_with({alias}.rule, %(reserved)s)")
+        values["reserved"] = RESERVED
     return conditions, values
 
 
