@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
 from rich.table import Column, Table
@@ -51,10 +51,6 @@ def create_a_user(  # noqa: PLR0917  -- Typer passes them by name
         pass show waymark | waymark user create ann@acme.example --password-stdin
     """
     from tracking.errors import InputError
-    from tracking.passwords import check_password, hash_password
-    from tracking.store.accounts import accept_invite
-    from tracking.store.keys import digest_of
-    from tracking.store.users import create_user
     from tracking.users import checked_email, checked_name, new_invite
 
     if party is not None and role != "viewer":
@@ -62,33 +58,38 @@ def create_a_user(  # noqa: PLR0917  -- Typer passes them by name
     address = checked_email(email)
     shown = checked_name(name or address)
     token = new_invite()
-    kept = None
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-        check_password(password, email=address, name=shown)
-        kept = hash_password(password)
-
-    async def work(conn: "Connection") -> bool:
-        async with conn.transaction():
-            user = await create_user(
-                conn,
-                await _tenant_id(conn, tenant),
-                email=address,
-                name=shown,
-                role=role,
-                invite=digest_of(token),
-                party=party,
-            )
-            if user is not None and kept is not None:
-                await accept_invite(conn, digest_of(token), kept)
-            return user is not None
-
-    if not _run(data_dir, work):
+    kept = _hashed(sys.stdin.readline().rstrip("\r\n"), address, shown) if password_stdin else None
+    given = {"email": address, "name": shown, "role": role, "party": party}
+    if not _run(data_dir, lambda conn: _create(conn, tenant, token, kept, given)):
         _refuse(f"{address} is a user of {tenant} already")
     if kept is None:
         _show_invite(token)
     else:
         out.print(f"{address} can sign in")
+
+
+def _hashed(password: str, email: str, name: str) -> str:
+    from tracking.passwords import check_password, hash_password
+
+    check_password(password, email=email, name=name)
+    return hash_password(password)
+
+
+async def _create(
+    conn: "Connection", tenant: str, token: str, kept: str | None, given: dict[str, Any]
+) -> bool:
+    """Make a user, with a password if one was given; False: the address is taken."""
+    from tracking.store.accounts import accept_invite
+    from tracking.store.keys import digest_of
+    from tracking.store.users import create_user
+
+    digest = digest_of(token)
+    async with conn.transaction():
+        tenant_id = await _tenant_id(conn, tenant)
+        user = await create_user(conn, tenant_id, invite=digest, **given)
+        if user is not None and kept is not None:
+            await accept_invite(conn, digest, kept)
+        return user is not None
 
 
 @user_app.command("list")

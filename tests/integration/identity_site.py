@@ -2,7 +2,6 @@
 
 # ruff: noqa: S105 -- nobody's passwords
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -67,16 +66,13 @@ class People:
         return await self.post("refresh", refresh_token=token)
 
     async def factor(self, access_token: str) -> tuple[pyotp.TOTP, list[str]]:
-        """A second factor for whoever has this token, and its recovery codes.
-
-        The code that confirms it is of the step before this one, so that this one's is not spent.
-        """
+        """A second factor for whoever has this token, and its recovery codes; no code is spent."""
         offered = await self.post("totp", access_token, password=PASSWORD)
         assert offered.status_code == 200, offered.text
         totp = pyotp.TOTP(offered.json()["secret"])
-        code = totp.at(time.time() - 30)
-        confirmed = await self.post("totp/confirm", access_token, code=code)
+        confirmed = await self.post("totp/confirm", access_token, code=totp.now())
         assert confirmed.status_code == 200, confirmed.text
+        self.sql("UPDATE user_account SET totp_step = 0")
         return totp, confirmed.json()["recovery_codes"]
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:

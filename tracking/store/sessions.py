@@ -12,6 +12,15 @@ from tracking.store.accounts import Account
 from tracking.store.connection import Connection
 from tracking.times import Moment
 
+_PRESENTED = """
+SELECT r.expires_at, r.spent_at, r.successor, next.spent_at IS NOT NULL, next.expires_at,
+    s.ends_at, s.ended_at IS NOT NULL OR u.disabled_at IS NOT NULL, clock_timestamp(),
+    s.id, s.tenant_id, t.name, u.role, u.email, u.id, u.party
+FROM refresh_token r JOIN user_session s ON s.id = r.session_id
+JOIN user_account u ON u.id = s.user_id JOIN tenant t ON t.id = s.tenant_id
+LEFT JOIN refresh_token next ON next.digest = r.successor WHERE r.digest = %s
+"""
+
 
 class Client(NamedTuple):
     """From where somebody signs in, as they tell it."""
@@ -91,16 +100,7 @@ async def refresh_session(conn: Connection, digest: bytes, successor: bytes) -> 
             (digest,),
         )
         (session_id,) = await locked.fetchone() or (None,)
-        found = await conn.execute(
-            "SELECT r.expires_at, r.spent_at, r.successor, next.spent_at IS NOT NULL, "
-            "next.expires_at, s.ends_at, s.ended_at IS NOT NULL OR u.disabled_at IS NOT NULL, "
-            "clock_timestamp(), s.id, s.tenant_id, t.name, u.role, u.email, u.id, u.party "
-            "FROM refresh_token r JOIN user_session s ON s.id = r.session_id "
-            "JOIN user_account u ON u.id = s.user_id "
-            "JOIN tenant t ON t.id = s.tenant_id "
-            "LEFT JOIN refresh_token next ON next.digest = r.successor WHERE r.digest = %s",
-            (digest,),
-        )
+        found = await conn.execute(_PRESENTED, (digest,))
         row = await found.fetchone()
         if row is None or session_id is None:
             return None

@@ -18,6 +18,15 @@ _COLUMNS = (
     "totp_secret IS NOT NULL, version, created_at, signed_in_at, party"
 )
 
+_CHANGE = """
+UPDATE user_account SET version = version + 1, email = coalesce(%(email)s, email),
+    name = coalesce(%(name)s, name), role = coalesce(%(role)s, role),
+    disabled_at = CASE WHEN coalesce(%(disabled)s, disabled_at IS NOT NULL)
+        THEN coalesce(disabled_at, now()) END
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+    AND (%(over)s::integer[] IS NULL OR version = ANY(%(over)s))
+"""
+
 
 class User(msgspec.Struct, frozen=True):
     """Who signs in. `invited`: has not set a password yet.
@@ -132,23 +141,14 @@ async def change_user(
         leaves = changes.disabled or changes.role not in {None, "admin"}
         if leaves:
             await _keep_an_admin(conn, tenant_id, user_id)
+        values = changes._asdict() | {
+            "tenant_id": tenant_id,
+            "id": user_id,
+            "over": None if only_over is None else list(only_over),
+        }
         try:
             async with conn.transaction():
-                done = await conn.execute(
-                    "UPDATE user_account SET version = version + 1, "
-                    "email = coalesce(%(email)s, email), "
-                    "name = coalesce(%(name)s, name), role = coalesce(%(role)s, role), "
-                    "disabled_at = CASE WHEN coalesce(%(disabled)s, disabled_at IS NOT NULL) "
-                    "THEN coalesce(disabled_at, now()) END "
-                    "WHERE tenant_id = %(tenant_id)s AND id = %(id)s "
-                    "AND (%(over)s::integer[] IS NULL OR version = ANY(%(over)s))",
-                    {
-                        "tenant_id": tenant_id,
-                        "id": user_id,
-                        "over": None if only_over is None else list(only_over),
-                        **changes._asdict(),
-                    },
-                )
+                done = await conn.execute(_CHANGE, values)
         except psycopg.errors.UniqueViolation:
             raise Conflict(f"{changes.email} is another user's", field="email") from None
         except psycopg.errors.CheckViolation:
