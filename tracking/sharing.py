@@ -31,11 +31,12 @@ class ShareLink(msgspec.Struct, frozen=True):
 class SharedStop(msgspec.Struct, frozen=True):
     """A stop, as whoever waits may see it; without a window its time zone is not known.
 
+    Of other stops than the link's it is told that they are there and done, not whose or where.
     `estimated_at` is null: there is no ETA engine yet.
     """
 
     kind: StopKind
-    name: str
+    name: str | None
     address: str | None
     lon: float | None
     lat: float | None
@@ -114,7 +115,7 @@ def shared(
         next_stop=record.next_stop,
         for_stop=stop,
         stops=[
-            _stop(planned, became) for planned, became in zip(plan.stops, record.stops, strict=True)
+            _stop(plan.stops[i], record.stops[i], own=i == stop) for i in range(len(plan.stops))
         ],
         place=place,
         expires_at=link.expires_at,
@@ -160,11 +161,11 @@ def _metres(lon: float, lat: float, other_lon: float, other_lat: float) -> float
     return float(h3.great_circle_distance((lat, lon), (other_lat, other_lon), unit="m"))
 
 
-def _stop(planned: Stop, became: StopRecord) -> SharedStop:
-    place, window = planned.place, planned.window
+def _stop(planned: Stop, became: StopRecord, *, own: bool) -> SharedStop:
+    place, window = (planned.place, planned.window) if own else (None, None)
     return SharedStop(
         kind=planned.kind,
-        name=planned.name,
+        name=planned.name if own else None,
         address=None if place is None else place.address,
         lon=None if place is None else place.lon,
         lat=None if place is None else place.lat,

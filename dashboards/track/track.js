@@ -55,11 +55,17 @@ function line(tag, text, className) {
   return element;
 }
 
+// Other people's stops have no names here.
+function nameOf(stop) {
+  return stop.name ?? KINDS[stop.kind];
+}
+
 function stopItem(stop, index) {
   const item = document.createElement("li");
   if (stop.done) item.classList.add("done");
   if (index === shown.at_stop) item.classList.add("here");
-  item.append(line("strong", stop.name), line("span", KINDS[stop.kind], "when"));
+  item.append(line("strong", nameOf(stop)));
+  if (stop.name) item.append(line("span", KINDS[stop.kind], "when"));
   if (stop.address) item.append(line("div", stop.address));
   item.append(line("div", times(stop), "when"));
   if (stop.delayed && !stop.done) item.append(line("div", "Later than planned", "late"));
@@ -75,8 +81,8 @@ function show(shipment) {
     : `Shipment ${shipment.shipment}`;
   byId("headline").textContent = HEADLINES[shipment.status];
   const since = `Since ${clock(shipment.since, shipment.stops[shipment.for_stop])}`;
-  const towards = shipment.status === "at_stop" ? "" : `Next: ${next?.name}. `;
-  byId("detail").textContent = next ? `${towards || `${next.name}. `}${since}` : since;
+  const towards = shipment.status === "at_stop" ? "" : `Next: ${next && nameOf(next)}. `;
+  byId("detail").textContent = next ? `${towards || `${nameOf(next)}. `}${since}` : since;
   byId("stops").replaceChildren(...shipment.stops.map(stopItem));
   byId("map").hidden = shipment.place === null;
   draw();

@@ -13,10 +13,10 @@ from tracking.store.keys import create_key
 
 NOW = datetime.now(UTC)
 STOPS = [
-    {"kind": "pickup", "name": "Depot <b>North</b>", "place": {"lon": 5.0, "lat": 52.0}},
+    {"kind": "pickup", "name": "Secret depot", "place": {"lon": 5.0, "lat": 52.0}},
     {
         "kind": "delivery",
-        "name": "Shop",
+        "name": "Shop <b>North</b>",
         "place": {"lon": 5.1, "lat": 52.0, "address": "Long Street 4"},
         "window": {
             "from": (NOW + timedelta(hours=1)).isoformat(),
@@ -93,7 +93,7 @@ def test_a_customer_follows_a_shipment_on_a_phone(shop: Shop, phone: Watched) ->
     page.goto(f"{shop.url}{link['path']}")
     phone.until(headline("Being prepared"))
     assert page.locator("#reference").inner_text() == "Order o-77, shipment s1"
-    assert page.locator("li strong").all_inner_texts() == ["Depot <b>North</b>", "Shop"]
+    assert page.locator("li strong").all_inner_texts() == ["Pickup", "Shop <b>North</b>"]
     assert "Long Street 4" in page.locator("li").nth(1).inner_text()
     assert "Planned" in page.locator("li").nth(1).inner_text()
     assert page.locator("#map").is_hidden()

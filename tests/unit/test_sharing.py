@@ -89,6 +89,9 @@ def test_nothing_else_of_the_tenant_is_told() -> None:
     told = msgspec.json.encode(show(record("in_transit", 2, 2)))
     assert b"secret" not in told
     assert b"device" not in told
+    assert b"Shop 2" in told
+    assert b"Shop 1" not in told
+    assert b"Depot" not in told
 
 
 def test_an_old_place_says_so() -> None:
