@@ -32,6 +32,8 @@ set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesi
 
 # A superuser's URL of a server that preloads timescaledb; see docs/embedded.md.
 _TIMESCALE_URL = os.environ.get("WAYMARK_TEST_TIMESCALE_URL")
+# Of storage, each of which has a template.
+FLAVOURS = ["native", "timescale"] if _TIMESCALE_URL else ["native"]
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +56,7 @@ def _timescale_template() -> Iterator["Template"]:
         yield template
 
 
-@pytest.fixture(params=["native", "timescale"] if _TIMESCALE_URL else ["native"])
+@pytest.fixture(params=FLAVOURS)
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh database with every migration applied, on each flavour of storage there is."""
     template: Template = request.getfixturevalue(f"_{request.param}_template")

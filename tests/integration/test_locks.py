@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.integration.api_site import Rows
+from tests.integration.api_site import Rows, ThreadedSite
+from tests.integration.world import Land
 from tests.services import Postgres
 from tracking.access import Principal
 from tracking.store.acting import NOBODY, SYSTEM, Mandate, acting
@@ -47,6 +48,7 @@ _NOT_EDITED = {
     "webhook_head",
     "webhook_progress",
 }
+SECRET_KEY = "a secret key of the tests, of thirty-two bytes and more"  # noqa: S105 -- as it says
 
 _TABLES = """
 SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity
@@ -111,6 +113,95 @@ async def test_a_query_that_forgets_its_tenant_sees_only_what_its_principal_may(
                 assert await pool.run(_one, count) == 2 * n + (table == "tenant"), table
             with acting(NOBODY):
                 assert await pool.run(_one, count) == 0, table
+
+
+async def test_every_table_shows_nobody_nothing_and_a_tenant_its_own(
+    database_url: str, valkey_url: str
+) -> None:
+    with ThreadedSite(database_url, valkey_url, secret_key=SECRET_KEY) as (address, _):
+        lands = [Land(database_url, address, mark) for mark in ("redmark", "bluemark")]
+        for land in lands:
+            land.close()
+    red = lands[0].rows.tenant_id
+    with psycopg.connect(database_url) as conn:
+        guarded = [name for name, is_guarded, _ in conn.execute(_TABLES.encode()) if is_guarded]
+        owned = {
+            table: _owned(conn, table, red)
+            for table in guarded
+            # Of a tenant by another column, or of none.
+            if table not in {"tenant", "checkpoint", "signing_key"}
+        }
+    assert len([table for table, n in owned.items() if n]) > 20, "the world has less than it had"
+    async with pool_of(database_url) as pool:
+
+        async def seen(table: str, mandate: Mandate) -> object:
+            try:
+                with acting(mandate):
+                    return await pool.run(_one, f"SELECT count(*) FROM {table}")  # noqa: S608
+            except psycopg.errors.InsufficientPrivilege:
+                return "refused"
+
+        for table, n in owned.items():
+            assert await seen(table, NOBODY) in {0, "refused"}, table
+            assert await seen(table, Mandate.reader(red)) in {n, "refused"}, table
+
+
+def _owned(conn: psycopg.Connection[tuple[object, ...]], table: str, tenant_id: int) -> object:
+    row = conn.execute(
+        f"SELECT count(*) FROM {table} WHERE tenant_id = %s",  # noqa: S608 -- of the catalogue
+        (tenant_id,),
+    ).fetchone()
+    assert row is not None
+    return row[0]
+
+
+@pytest.mark.parametrize(
+    ("index", "query"),
+    [
+        pytest.param(
+            ["device_tenant_id_name_key", "device_state_pkey"],
+            "SELECT * FROM device d JOIN device_state s ON s.device_id = d.id "
+            "WHERE d.tenant_id = 2 AND d.name = 'van'",
+            id="the latest position by name",
+        ),
+        pytest.param(
+            ["device_id_fix_time_seq_key"],
+            "SELECT * FROM position WHERE device_id = 1 AND fix_time > '2026-03-08' "
+            "AND (fix_time, seq) > ('2026-03-08', 0) ORDER BY fix_time, seq LIMIT 10",
+            id="the history of a device",
+        ),
+        pytest.param(
+            ["device_tenant_id_name_key", "device_id_fix_time_seq_key"],
+            "SELECT p.* FROM device d JOIN position p ON p.device_id = d.id "
+            "WHERE d.tenant_id = 2 AND d.name = 'van' AND p.fix_time > '2026-03-08'",
+            id="the history by name",
+        ),
+        pytest.param(
+            ["event_tenant_id_cursor_key"],
+            "SELECT * FROM event WHERE tenant_id = 2 AND cursor > 5 ORDER BY cursor LIMIT 10",
+            id="events by cursor",
+        ),
+    ],
+)
+async def test_the_lock_keeps_no_hot_read_from_its_index(
+    database_url: str, red: Rows, index: list[str], query: str
+) -> None:
+    red.fixes(red.device("van"), 10)
+
+    async def plan(conn: Connection) -> str:
+        # So few rows are read faster without; what matters is that the index can be used.
+        async with conn.transaction():
+            await conn.execute("SET LOCAL enable_seqscan = off")
+            await conn.execute("SET LOCAL enable_bitmapscan = off")
+            found = await conn.execute(b"EXPLAIN " + query.encode())
+            return "\n".join([row[0] async for row in found])
+
+    async with pool_of(database_url) as pool:
+        with acting(Mandate.reader(red.tenant_id)):
+            told = await pool.run(plan)
+    for name in index:
+        assert name in told
+    assert told.count("Index Cond") >= len(index)
 
 
 async def test_a_write_for_another_tenant_is_refused(database_url: str, red: Rows) -> None:

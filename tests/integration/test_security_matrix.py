@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from api.app import create_app
 from api.openapi_document import operations_of
+from tests.conftest import FLAVOURS
 from tests.integration.api_site import ThreadedSite
 from tests.integration.world import Land, rows_of
 from tests.services import TIMEOUT_FACTOR
@@ -155,9 +156,9 @@ class World(NamedTuple):
     blue: Land
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=FLAVOURS)
 def world(request: pytest.FixtureRequest, valkey_url: str) -> Iterator[World]:
-    template = request.getfixturevalue("_native_template")
+    template = request.getfixturevalue(f"_{request.param}_template")
     name = template.clone()
     url = template.url(name)
     site = ThreadedSite(
