@@ -6,7 +6,7 @@ limited to the caller's tenant anyway, so a forged one can only skip rows of its
 
 import base64
 import binascii
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from api.problems import bad_cursor
 from tracking.store.audit import AuditKey
 from tracking.store.backfills import BackfillKey
+from tracking.store.devices import DeviceKey, DeviceView, Sort
 from tracking.store.measurements import MeasurementKey
 from tracking.store.positions import PositionKey
 from tracking.store.trips import TripKey
@@ -40,6 +41,30 @@ def read_name_cursor(token: str | None) -> str | None:
         Problem: 400, the token is not one of `name_cursor`.
     """
     return None if token is None else _decode(token, tuple[Literal["n"], Name])[1]
+
+
+def device_cursor(sort: Sort, device: DeviceView) -> str:
+    """Behind this device, in this order."""
+    if sort == "name":
+        return name_cursor(device.name)
+    time = None if device.position is None else to_us(device.position.fix_time)
+    return _encode(["d", sort, time, device.name])
+
+
+def read_device_cursor(token: str | None, sort: Sort) -> DeviceKey | None:
+    """The key in a token of the same order.
+
+    Raises:
+        Problem: 400, the token is not one of `device_cursor`, or of another order.
+    """
+    if token is None:
+        return None
+    if sort == "name":
+        return DeviceKey(_decode(token, tuple[Literal["n"], Name])[1])
+    _, of, time_us, name = _decode(token, tuple[Literal["d"], Sort, TimeUs | None, Name])
+    if of != sort:
+        raise bad_cursor()
+    return DeviceKey(name, None if time_us is None else from_us(time_us))
 
 
 def number_cursor(number: int) -> str:
@@ -158,7 +183,7 @@ def read_measurement_cursor(token: str | None) -> MeasurementKey | None:
     return MeasurementKey(from_us(time_us), metric)
 
 
-def _encode(parts: list[str | int]) -> str:
+def _encode(parts: list[Any]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(parts)).decode().rstrip("=")
 
 

@@ -16,11 +16,13 @@ from api.device_schemas import RegistrationInput
 from api.fence_schemas import (
     BulkCounts,
     DeviceInput,
+    DevicesInput,
     FenceBrief,
     FencesSaved,
     Located,
     LocatedAll,
     LocateInput,
+    NamedDeviceInput,
 )
 from api.key_schemas import KeyInput, MadeKey
 from api.openapi import Content
@@ -77,6 +79,7 @@ DEVICE = DeviceView(
     groups=["utrecht"],
     tags=["refrigerated"],
     attrs=msgspec.Raw(b'{"plate": "V-123-XB"}'),
+    version=4,
     created_at=_MORNING.replace(month=1, day=12),
 )
 POSITIONS_GEOJSON = Content(
@@ -105,6 +108,8 @@ LEDGER_TOTALS = LedgerTotals(
 )
 LEDGER_PAGE = LedgerPage([LEDGER_ROW], NEXT, LEDGER_TOTALS)
 DEVICE_DETAIL = DeviceDetail(**msgspec.structs.asdict(DEVICE), ledger=LEDGER_ROW)
+DEVICES_INPUT = DevicesInput([NamedDeviceInput(name="van-7", tags=("refrigerated",))])
+DEVICES_EDITED = Many([DEVICE], [Refusal("van-9", "there is no such device")])
 REGISTRATION = RegistrationInput(name="van-8", groups=("utrecht",))
 NEW_DEVICE = DeviceDetail(
     name="van-8",
@@ -118,6 +123,7 @@ NEW_DEVICE = DeviceDetail(
     groups=["utrecht"],
     tags=[],
     attrs=msgspec.Raw(b"{}"),
+    version=1,
     created_at=_MORNING,
     ledger=None,
 )

@@ -14,9 +14,10 @@ from api.answers import Many
 from api.problems import Problem
 from api.schemas import Box, Paged, Query, Selected, Text, Time
 from tracking.fence_bulk import BulkItem
-from tracking.fence_input import FenceInput, Labels, explained
+from tracking.fence_input import FenceInput, Labels, Name, explained
 
 MAX_FENCES = 10_000
+MAX_DEVICES = 1_000
 MAX_POINTS = 10_000
 
 T = TypeVar("T")
@@ -125,6 +126,18 @@ class DeviceInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: Labels | None = None
     tags: Labels | None = None
     attrs: dict[str, Any] | None = None
+
+
+class NamedDeviceInput(DeviceInput, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which device, and what to change of it."""
+
+    name: Name
+
+
+class DevicesInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Changes of many devices."""
+
+    devices: Annotated[list[NamedDeviceInput], Meta(max_length=MAX_DEVICES)]
 
 
 class BulkSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from api.problems import Problem
-from tracking.store.devices import Bbox
+from tracking.store.devices import Bbox, Sort
 
 MAX_ITEMS = 1_000
 MAX_POSITIONS = 10_000
@@ -88,6 +88,9 @@ class DeviceQuery(Paged):
     online: bool | None = Field(None, description="Said so by its status channel or the monitor")
     motion: Literal["unknown", "stopped", "moving"] | None = None
     name: Text | None = Field(None, description="Prefix of the name")
+    group: Text | None = Field(None, description="Those in this group")
+    tag: Text | None = Field(None, description="Those with this tag")
+    sort: Sort = Field("name", description="By what; `-` for the other way round")
     bbox: Box | None = Field(None, description="minlon,minlat,maxlon,maxlat of the latest fix")
 
 
@@ -100,6 +103,8 @@ class LatestQuery(Selected):
     device: list[Text] | None = Field(
         None, max_length=MAX_ITEMS, description="Of this device; repeat for several"
     )
+    group: Text | None = Field(None, description="Of the devices in this group")
+    tag: Text | None = Field(None, description="Of the devices with this tag")
     bbox: Box | None = Field(None, description="minlon,minlat,maxlon,maxlat")
     format: Literal["json", "geojson"] | None = None
 
@@ -140,6 +145,8 @@ class FeedQuery(Query):
     device: list[Text] | None = Field(
         None, max_length=MAX_ITEMS, description="Of this device; repeat for several"
     )
+    group: Text | None = Field(None, description="Of the devices in this group")
+    tag: Text | None = Field(None, description="Of the devices with this tag")
     bbox: str | None = Field(None, description="minlon,minlat,maxlon,maxlat")
     type: list[Text] | None = Field(
         None, max_length=100, description="Events of this type or family (`trip.*`); repeatable"

@@ -6,15 +6,21 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import examples
-from api.answers import Page, answer, page, positions_page
+from api.answers import Many, Page, Refusal, answer, page, positions_page
 from api.auth import Caller, Writer
-from api.cursors import name_cursor, position_cursor, read_name_cursor, read_position_cursor
+from api.cursors import (
+    device_cursor,
+    position_cursor,
+    read_device_cursor,
+    read_position_cursor,
+)
 from api.device_schemas import RegistrationInput
+from api.etags import changed_meanwhile, tagged, wanted_versions
 from api.export_schemas import POSITION_FILES, WHOLE
 from api.exports.batches import POSITION_COLUMNS
 from api.exports.desk import File
 from api.exports.formats import accepted
-from api.fence_schemas import DeviceInput, decoded
+from api.fence_schemas import DeviceInput, DevicesInput, decoded
 from api.openapi import documented
 from api.problems import Problem, not_found
 from api.routers.exports import position_rows
@@ -24,7 +30,12 @@ from tracking.access import Principal
 from tracking.feed import PositionUpdate, fences_notice
 from tracking.fence_input import stored_json
 from tracking.quality import Quality
-from tracking.store.device_edits import DeviceEdit, edit_device, register_device
+from tracking.store.device_edits import (
+    DeviceEdit,
+    edit_device,
+    edit_devices,
+    register_device,
+)
 from tracking.store.devices import (
     DeviceDetail,
     DeviceFilter,
@@ -49,19 +60,25 @@ DeviceName = Annotated[Text, Path(description="The device's name, as in its topi
 async def devices(
     request: Request, caller: Caller, query: Annotated[DeviceQuery, Query()]
 ) -> Response:
-    """Devices by name, with their state and latest ok fix."""
+    """Devices with their state and latest ok fix, by name unless `sort` says otherwise."""
     wanted = DeviceFilter(
         prefix=query.name,
         online=query.online,
         motion=query.motion,
         bbox=parse_bbox(query.bbox),
+        group=query.group,
+        tag=query.tag,
     )
-    after = read_name_cursor(query.cursor)
     found = await services_of(request).pool.run(
-        list_devices, caller.tenant_id, wanted, after=after, limit=query.limit + 1
+        list_devices,
+        caller.tenant_id,
+        wanted,
+        after=read_device_cursor(query.cursor, query.sort),
+        limit=query.limit + 1,
+        sort=query.sort,
     )
     items = found[: query.limit]
-    return page(items, name_cursor(items[-1].name) if len(found) > len(items) else None)
+    return page(items, device_cursor(query.sort, items[-1]) if len(found) > len(items) else None)
 
 
 @router.post(
@@ -128,6 +145,8 @@ async def position(
         example=examples.DEVICE_DETAIL,
         body=DeviceInput,
         body_example=examples.DEVICE_INPUT,
+        problems=[412],
+        headers=["ETag"],
     ),
 )
 async def edit(
@@ -138,16 +157,55 @@ async def edit(
     Fences that apply to a group or tag hear of it as of an edited fence.
     """
     given = decoded(await request.body(), DeviceInput)
-    attrs = None if given.attrs is None else stored_json(given.attrs, "attrs")
     services = services_of(request)
     there, revision = await services.pool.run(
-        edit_device, caller.tenant_id, name, DeviceEdit(given.groups, given.tags, attrs)
+        edit_device,
+        caller.tenant_id,
+        name,
+        DeviceEdit(given.groups, given.tags, _attrs(given)),
+        only_over=wanted_versions(request),
     )
     if not there:
-        raise not_found(f"device {name!r}")
+        found = await services.pool.run(get_device, caller.tenant_id, name)
+        if found is None:
+            raise not_found(f"device {name!r}")
+        raise changed_meanwhile(f"device {name!r}", found.version)
     if revision is not None:
         await services.publisher.publish([fences_notice(caller.tenant, revision)])
     return await _told(request, caller, name)
+
+
+@router.patch(
+    "",
+    **documented(
+        "editDevices",
+        Many[DeviceView],
+        example=examples.DEVICES_EDITED,
+        body=DevicesInput,
+        body_example=examples.DEVICES_INPUT,
+    ),
+)
+async def edit_all(request: Request, caller: Writer, _: Annotated[NoQuery, Query()]) -> Response:
+    """Change up to 1,000 devices as one is changed; those that are not there are refused."""
+    given = decoded(await request.body(), DevicesInput).devices
+    edits = {
+        one.name: DeviceEdit(one.groups, one.tags, _attrs(one, f"devices[{i}]"))
+        for i, one in enumerate(given)
+    }
+    services = services_of(request)
+    done, revision = await services.pool.run(edit_devices, caller.tenant_id, edits)
+    if revision is not None:
+        await services.publisher.publish([fences_notice(caller.tenant, revision)])
+    wanted = DeviceFilter(names=tuple(done))
+    items = await services.pool.run(
+        list_devices, caller.tenant_id, wanted, after=None, limit=len(done)
+    )
+    refused = [Refusal(name, "there is no such device") for name in edits.keys() - done]
+    return answer(Many(items, sorted(refused, key=lambda one: str(one.id))))
+
+
+def _attrs(given: DeviceInput, where: str = "") -> bytes | None:
+    return None if given.attrs is None else stored_json(given.attrs, "attrs", where)
 
 
 async def _told(request: Request, caller: Principal, name: str) -> Response:
@@ -156,9 +214,9 @@ async def _told(request: Request, caller: Principal, name: str) -> Response:
     if found is None:
         raise not_found(f"device {name!r}")
     ledger = await pool.run(list_ledger, caller.tenant_id, device=name, after=None, limit=1)
-    return answer(
-        DeviceDetail(**msgspec.structs.asdict(found), ledger=ledger[0] if ledger else None)
-    )
+    members = msgspec.structs.asdict(found)
+    told = DeviceDetail(**members, ledger=ledger[0] if ledger else None)
+    return tagged(answer(told), found.version, live=True)
 
 
 @router.get(

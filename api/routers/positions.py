@@ -34,6 +34,8 @@ async def latest(
         names=None if query.device is None else tuple(query.device),
         prefix=query.name,
         bbox=parse_bbox(query.bbox),
+        group=query.group,
+        tag=query.tag,
     )
     after = read_name_cursor(query.cursor)
     found = await services_of(request).pool.run(

@@ -18,7 +18,7 @@ from api.cursors import (
     name_cursor,
     number_cursor,
     position_cursor,
-    read_name_cursor,
+    read_device_cursor,
     read_number_cursor,
     read_position_cursor,
 )
@@ -94,7 +94,7 @@ class TrackingService(TrackingServiceServicer):
                 list_devices,
                 grant.principal.tenant_id,
                 wanted,
-                after=read_name_cursor(query.cursor),
+                after=read_device_cursor(query.cursor, "name"),
                 limit=query.limit + 1,
             )
             items = found[: query.limit]

@@ -237,3 +237,75 @@ class TestVersions:
         gone = await site.client.delete(path, headers={"If-Match": 'W/"3"'})
         assert gone.status_code == 204
         assert_problem(await site.client.delete(path, headers={"If-Match": '"3"'}), 404)
+
+    async def test_a_device_has_the_version_of_what_people_said_of_it(
+        self, site: Site, rows: Rows
+    ) -> None:
+        rows.device("van-1")
+        tag = (await site.get("/v1/devices/van-1")).headers["etag"]
+        assert tag.startswith('W/"1.')
+        # Where it is moves on, and an edit is still one of the version that was read.
+        rows.move("van-1", 6.0, 52.0, later(60))
+
+        async def edit(match: str, **body: object) -> httpx.Response:
+            headers = {"If-Match": match}
+            return await site.client.patch("/v1/devices/van-1", json=body, headers=headers)
+
+        edited = await edit(tag, tags=["cold"])
+        assert (edited.status_code, edited.json()["version"]) == (200, 2)
+        assert_problem(await edit(tag, tags=[]), 412, "If-Match")
+        assert (await edit(edited.headers["etag"], tags=["cold"])).json()["version"] == 2
+        assert (await edit("*", attrs={"a": 1})).json()["version"] == 3
+
+
+class TestDevices:
+    @pytest.mark.parametrize(
+        ("sort", "expected"),
+        [
+            ("name", ["a", "b", "c", "d", "e"]),
+            ("-name", ["e", "d", "c", "b", "a"]),
+            ("fix_time", ["d", "e", "c", "a", "b"]),
+            ("-fix_time", ["b", "a", "c", "e", "d"]),
+        ],
+    )
+    async def test_pages_walk_over_all_in_every_order(
+        self, site: Site, rows: Rows, sort: str, expected: list[str]
+    ) -> None:
+        for name, seconds in (("a", 3), ("b", 4), ("c", 2)):
+            rows.device(name, fix_time=later(seconds))
+        rows.device("d", None)
+        rows.device("e", None)
+        seen: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            more = {"cursor": cursor} if cursor else {}
+            answer = (await site.get("/v1/devices", limit=2, sort=sort, **more)).json()
+            seen += [device["name"] for device in answer["items"]]
+            cursor = answer["next"]
+        assert seen == expected
+
+    async def test_a_cursor_of_another_order_is_none(self, site: Site, rows: Rows) -> None:
+        for name in "abc":
+            rows.device(name)
+        cursor = (await site.get("/v1/devices", limit=1, sort="-name")).json()["next"]
+        for sort in ("name", "fix_time"):
+            answer = await site.get("/v1/devices", sort=sort, cursor=cursor)
+            assert_problem(answer, 400, "cursor")
+
+    async def test_groups_and_tags_narrow_lists(self, site: Site, rows: Rows) -> None:
+        for name in ("a", "b", "c"):
+            rows.device(name)
+        edits = [
+            {"name": "a", "groups": ["north"], "tags": ["cold"]},
+            {"name": "b", "groups": ["north", "south"]},
+            {"name": "nobody", "groups": []},
+        ]
+        done = (await site.client.patch("/v1/devices", json={"devices": edits})).json()
+        assert [device["name"] for device in done["items"]] == ["a", "b"]
+        assert done["refused"] == [{"id": "nobody", "detail": "there is no such device"}]
+        for path, key in (("/v1/devices", "name"), ("/v1/positions", "device")):
+            found = await items(site, path, group="north")
+            assert [item[key] for item in found] == ["a", "b"]
+            found = await items(site, path, group="north", tag="cold")
+            assert [item[key] for item in found] == ["a"]
+            assert await items(site, path, tag="north") == []

@@ -12,3 +12,6 @@ CREATE TABLE idempotency_key (
 );
 CREATE INDEX idempotency_key_claimed_at ON idempotency_key (tenant_id, claimed_at);
 SELECT guard_table('idempotency_key');
+
+-- What people said of a device, for If-Match; its state has another.
+ALTER TABLE device ADD COLUMN version integer NOT NULL DEFAULT 1;

@@ -36,7 +36,10 @@ class Bbox(NamedTuple):
 
 
 class DeviceView(msgspec.Struct, frozen=True):
-    """A device and its state. `position` is its latest ok fix, None before the first."""
+    """A device and its state. `position` is its latest ok fix, None before the first.
+
+    `version` counts edits of `groups`, `tags` and `attrs`.
+    """
 
     name: str
     online: bool | None
@@ -49,6 +52,7 @@ class DeviceView(msgspec.Struct, frozen=True):
     groups: list[str]
     tags: list[str]
     attrs: raw.Object
+    version: int
     created_at: Moment
 
 
@@ -66,25 +70,61 @@ class DeviceFilter(NamedTuple):
     online: bool | None = None
     motion: Motion | None = None
     bbox: Bbox | None = None
+    group: str | None = None
+    tag: str | None = None
 
 
+Sort = Literal["name", "-name", "fix_time", "-fix_time"]
+
+
+class DeviceKey(NamedTuple):
+    """Where a device stands in lists; those without a fix are before all others."""
+
+    name: str
+    fix_time: datetime | None = None
+
+
+_FIX_TIME = "coalesce(s.fix_time, '-infinity')"
+# By what, and what is behind a row.
+_ORDERS: dict[Sort, tuple[str, str]] = {
+    "name": ("d.name", "d.name > %(after)s"),
+    "-name": ("d.name DESC", "d.name < %(after)s"),
+    "fix_time": (
+        f"{_FIX_TIME}, d.name",
+        f"({_FIX_TIME}, d.name) > (coalesce(%(after_time)s::timestamptz, '-infinity'), %(after)s)",
+    ),
+    "-fix_time": (
+        f"{_FIX_TIME} DESC, d.name DESC",
+        f"({_FIX_TIME}, d.name) < (coalesce(%(after_time)s::timestamptz, '-infinity'), %(after)s)",
+    ),
+}
 _STATE = (
     "SELECT d.name, s.fix_time, s.received_at, s.lon, s.lat, s.alt_m, s.speed_mps, s.course_deg, "
     "s.accuracy_m, s.battery, 0 AS quality, s.h3, s.attrs::text"
 )
 _DEVICE = (
     _STATE + ", s.online, s.online_at, s.silent_since, s.heard_at, coalesce(s.motion, 0), "
-    "coalesce(s.odometer_m, 0), d.groups, d.tags, d.attrs::text, d.created_at"
+    "coalesce(s.odometer_m, 0), d.groups, d.tags, d.attrs::text, d.version, d.created_at"
 )
 _FROM = " FROM device d LEFT JOIN device_state s ON s.device_id = d.id WHERE "
 
 
 async def list_devices(
-    conn: Connection, tenant_id: int, wanted: DeviceFilter, *, after: str | None, limit: int
+    conn: Connection,
+    tenant_id: int,
+    wanted: DeviceFilter,
+    *,
+    after: DeviceKey | None,
+    limit: int,
+    sort: Sort = "name",
 ) -> list[DeviceView]:
-    """Devices by name, at most `limit`, those behind the name `after`."""
-    where, values = _conditions(tenant_id, wanted, after)
-    query = sql.SQL(_DEVICE + _FROM) + where + sql.SQL(" ORDER BY d.name LIMIT %(limit)s")
+    """Devices in an order, at most `limit`, those behind `after`."""
+    where, values = _conditions(tenant_id, wanted, after, sort)
+    query = (
+        sql.SQL(_DEVICE + _FROM)
+        + where
+        + sql.SQL(" ORDER BY " + _ORDERS[sort][0] + " LIMIT %(limit)s")
+    )
     cursor = await conn.execute(query, {**values, "limit": limit}, prepare=_prepared(wanted))
     return [_device(row) async for row in cursor]
 
@@ -99,7 +139,8 @@ async def list_latest(
     conn: Connection, tenant_id: int, wanted: DeviceFilter, *, after: str | None, limit: int
 ) -> list[PositionUpdate]:
     """The latest ok fix of each device that has one, by name, those behind the name `after`."""
-    where, values = _conditions(tenant_id, wanted, after)
+    key = None if after is None else DeviceKey(after)
+    where, values = _conditions(tenant_id, wanted, key)
     query = (
         sql.SQL(_STATE + _FROM + "s.fix_time IS NOT NULL AND ")
         + where
@@ -152,13 +193,19 @@ def _prepared(wanted: DeviceFilter) -> bool | None:
 
 
 def _conditions(
-    tenant_id: int, wanted: DeviceFilter, after: str | None
+    tenant_id: int, wanted: DeviceFilter, after: DeviceKey | None, sort: Sort = "name"
 ) -> tuple[sql.Composable, dict[str, object]]:
     parts = ["d.tenant_id = %(tenant_id)s"]
     values: dict[str, object] = {"tenant_id": tenant_id}
     if after is not None:
-        parts.append("d.name > %(after)s")
-        values["after"] = after
+        parts.append(_ORDERS[sort][1])
+        values |= {"after": after.name, "after_time": after.fix_time}
+    if wanted.group is not None:
+        parts.append("d.groups @> ARRAY[%(group)s]")
+        values["group"] = wanted.group
+    if wanted.tag is not None:
+        parts.append("d.tags @> ARRAY[%(tag)s]")
+        values["tag"] = wanted.tag
     if wanted.names is not None:
         parts.append("d.name = ANY(%(names)s)")
         values["names"] = list(wanted.names)
@@ -185,7 +232,7 @@ def _conditions(
 
 def _device(row: tuple[Any, ...]) -> DeviceView:
     state, (online, online_at, silent_since, heard_at), known = row[:13], row[13:17], row[17:]
-    motion, odometer_m, groups, tags, attrs, created_at = known
+    motion, odometer_m, groups, tags, attrs, version, created_at = known
     return DeviceView(
         name=state[0],
         online=online,
@@ -198,5 +245,6 @@ def _device(row: tuple[Any, ...]) -> DeviceView:
         groups=groups,
         tags=tags,
         attrs=msgspec.Raw(attrs.encode()),
+        version=version,
         created_at=created_at,
     )
