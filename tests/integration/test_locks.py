@@ -276,6 +276,22 @@ def test_databases_of_one_cluster_may_be_migrated_at_once() -> None:
         assert len(applied[0]) == len(applied[1]) == len(applied[2]) > 0
 
 
+async def test_a_superuser_whom_no_role_binds_is_told_of(
+    empty_database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pool_of(empty_database_url) as pool:
+        assert await pool.run(_one, "SELECT 1") == 1
+    assert "the second lock is open" in caplog.text
+
+
+async def test_a_pool_that_is_bound_says_nothing(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pool_of(database_url) as pool:
+        assert await pool.run(_one, "SELECT current_user = 'waymark_api'") is True
+    assert "second lock" not in caplog.text
+
+
 async def test_an_owner_without_rights_to_make_a_role_is_locked_out_all_the_same() -> None:
     with Postgres() as server:
         with psycopg.connect(server.url(), autocommit=True) as conn:

@@ -1,4 +1,4 @@
-"""`waymark user` and `waymark tenant` as processes, on a real database."""
+"""`waymark user`, `tenant` and `key` as processes, on a real database."""
 
 import json
 import os
@@ -116,3 +116,19 @@ def test_the_last_admin_is_not_disabled_and_nobody_is_made_twice(waymark: Run) -
     twice = waymark("user", "create", ANN.upper())
     assert twice.returncode == 2
     assert "already" in twice.stderr
+
+
+async def test_a_key_is_made_with_scopes_and_an_end(
+    waymark: Run, database_url: str, valkey_url: str
+) -> None:
+    made = waymark("key", "create", "map", "--scope", "rules:read", "--days", "2")
+    assert made.returncode == 0, made.stderr
+    (listed,) = json.loads(waymark("key", "list", "--json").stdout)
+    assert listed["scopes"] == ["rules:read"]
+    assert listed["expires_at"] > listed["created_at"]
+    async with api_site(database_url, valkey_url, key=made.stdout.strip()) as site:
+        assert (await site.get("/v1/rules")).status_code == 200
+        assert (await site.get("/v1/devices")).status_code == 403
+    wrong = waymark("key", "create", "map", "--scope", "rules")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "no permission like fences:write" in wrong.stderr

@@ -4,6 +4,7 @@ The second lock. Every query of the api names its tenant; should one forget, the
 nothing, as each connection tells for whom it acts. Until something else is said that is nobody.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +12,8 @@ from typing import NamedTuple, Self
 
 from tracking.access import Principal
 from tracking.store.connection import Connection
+
+logger = logging.getLogger(__name__)
 
 # What `acting_tenant()` of migration 0007 reads: no tenant has this id.
 _NO_TENANT = "0"
@@ -85,6 +88,17 @@ def acting(mandate: Mandate) -> Iterator[None]:
 async def lock_down(conn: Connection) -> None:
     """Give up whatever rights pass row-level security by, for good."""
     await conn.execute(_LOCK_DOWN)
+    found = await conn.execute(
+        "SELECT current_user FROM pg_roles "
+        "WHERE rolname = current_user AND (rolsuper OR rolbypassrls)"
+    )
+    row = await found.fetchone()
+    if row is not None:
+        logger.warning(
+            "%s passes row-level security by, so the second lock is open: have it run "
+            "`waymark migrate`, or use a database user that is no superuser",
+            row[0],
+        )
 
 
 async def settle(conn: Connection, mandate: Mandate) -> None:
