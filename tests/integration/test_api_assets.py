@@ -1,19 +1,13 @@
 """Assets and attachments over the api: what carries what, where that is, and what contradicts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.integration.api_site import NOON, Rows, Site, api_site, client_of, later
 from tracking.store.keys import create_key
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What all answers have in common, over a real socket: fields, ETags, links, compression."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -11,12 +11,6 @@ from tests.integration.test_api_http import assert_problem
 from tracking.store.keys import create_key
 
 SHAPE = {"type": "Circle", "center": [5.1, 52.1], "radius_m": 150}
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import random
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -22,24 +22,6 @@ from tracking.store.keys import create_key, list_keys, revoke_key
 from tracking.store.tenants import create_tenant
 
 TCP_CLOSE = 7  # as TCP_INFO names states
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
-
-
-@pytest.fixture
-async def publisher(valkey_url: str) -> AsyncIterator[Publisher]:
-    async with Publisher(valkey_url) as publisher:
-        yield publisher
 
 
 async def close_code(client: FeedClient) -> int:

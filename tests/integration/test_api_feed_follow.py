@@ -1,6 +1,6 @@
 """The feed of what moves from one carrier to another, by credentials that end."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -16,22 +16,10 @@ from tracking.store.keys import create_key
 
 
 @pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
-
-
-@pytest.fixture
 async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
     key = create_key(database_url, "default", "dispatch", "dispatcher")
     async with api_site(database_url, valkey_url, key=key) as site:
         yield site
-
-
-@pytest.fixture
-async def publisher(valkey_url: str) -> AsyncIterator[Publisher]:
-    async with Publisher(valkey_url) as publisher:
-        yield publisher
 
 
 async def test_a_shipment_is_followed_from_carrier_to_carrier(

@@ -1,7 +1,5 @@
 """The feed as server-sent events: the same promises as over the websocket."""
 
-from collections.abc import AsyncIterator, Iterator
-
 import httpx
 import pytest
 
@@ -12,24 +10,6 @@ from tests.integration.feed_client import feed_client
 from tests.integration.feed_source import closed_slow, publish, publish_position
 from tracking.feed import Publisher
 from tracking.store.keys import create_key, list_keys, revoke_key
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
-
-
-@pytest.fixture
-async def publisher(valkey_url: str) -> AsyncIterator[Publisher]:
-    async with Publisher(valkey_url) as publisher:
-        yield publisher
 
 
 async def test_a_snapshot_comes_first_then_what_happens(

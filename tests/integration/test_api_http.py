@@ -31,18 +31,6 @@ PROBLEM = "application/problem+json"
 OPEN = {"/v1/health", "/v1/health/live", "/v1/health/ready", "/v1/map/config"}
 
 
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
-
-
 @pytest.fixture(scope="module")
 def shared_address(request: pytest.FixtureRequest, valkey_url: str) -> Iterator[tuple[str, str]]:
     """Address and key of one api, in a thread, for all tests that only read an empty database."""

@@ -1,6 +1,6 @@
 """Share links over the api: unguessable, ending, and showing one shipment only."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,12 +15,6 @@ STOPS = [
     {"kind": "pickup", "name": "Depot", "place": {"lon": 5.0, "lat": 52.0}},
     {"kind": "delivery", "name": "Shop", "place": {"lon": 5.1, "lat": 52.0}},
 ]
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Shipments and orders over the api: planned, found, followed, and seen by whom they concern."""
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -31,12 +31,6 @@ STOPS = [
     },
     {"kind": "delivery", "place": {"lon": 5.1, "lat": 52.0, "radius_m": 80}},
 ]  # fmt: skip
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from geofence.geodesy import chords_m, ecef
-from tests.integration.api_site import Site, api_site, client_of
+from tests.integration.api_site import Site, client_of
 from tests.integration.ingest_rig import Rig, moment, pos
 from tests.integration.test_fences_live import at, yard
 from tracking.store.keys import create_key
@@ -24,12 +24,6 @@ MIDNIGHT_S = 6_400
 async def rig(database_url: str) -> AsyncIterator[Rig]:
     async with Rig(database_url) as rig:
         yield rig
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
 
 
 def area(**members: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON

@@ -4,22 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.integration.api_site import Rows, Site, api_site
+from tests.integration.api_site import Rows, Site
 from tests.integration.ingest_rig import Rig
 from tests.integration.test_backfill import work, worker_of
 from tests.services import TIMEOUT_FACTOR
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
 
 
 def waymark(database_url: str, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,27 +1,14 @@
 """Charts of a device, value by value and by bucket, on each flavour of storage."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.integration.api_site import Rows, Site, api_site
+from tests.integration.api_site import Rows, Site
 
 START = datetime(2026, 3, 27, tzinfo=UTC)
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -17,7 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from api.exports.desk import AT_ONCE_PER_TENANT
-from tests.integration.api_site import NOON, Rows, Site, api_site, later
+from tests.integration.api_site import NOON, Rows, Site, later
 from tests.services import wait_until
 from tracking.store.keys import create_key
 
@@ -25,18 +25,6 @@ _GPX = "{http://www.topografix.com/GPX/1/1}"
 _KML = "{http://www.opengis.net/kml/2.2}"
 _GX = "{http://www.google.com/kml/ext/2.2}"
 _FIXES = 4_500  # of one device: three pages
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
 
 
 @pytest.fixture

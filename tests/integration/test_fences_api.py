@@ -1,7 +1,7 @@
 """Fences over HTTP: a real socket, a real database, a real Redis."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -31,12 +31,6 @@ def square(west: float, south: float, size: float = 0.2) -> dict[str, Any]:
 
 
 UTRECHT = square(5.0, 52.0)
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
 
 
 @pytest.fixture

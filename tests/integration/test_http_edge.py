@@ -2,18 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
 from api import edge, http
 from tests.integration.api_site import Site, api_site
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as running:
-        yield running
 
 
 async def _answer(site: Site, *parts: bytes, ends: bool = True) -> bytes:

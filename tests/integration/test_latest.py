@@ -1,13 +1,13 @@
 """Where one device is now: fresh, and many questions to one query."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pytest
 
 from api.latest import Found, Latest
-from tests.integration.api_site import NOON, Rows, Site, api_site, later
+from tests.integration.api_site import NOON, Rows, Site, later
 from tracking.access import Principal
 from tracking.errors import StoreUnavailable
 from tracking.store.acting import Mandate, acting
@@ -32,18 +32,6 @@ class CountingPool(ReadPool):
     ) -> T:
         self.asked += 1
         return await super().run(query, *args, **kwargs)
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,24 +41,12 @@ class Rpc:
 
 
 @pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    with Rows(database_url) as rows:
-        yield rows
-
-
-@pytest.fixture
 async def rpc(database_url: str, valkey_url: str) -> AsyncIterator[Rpc]:
     port = free_port()
     async with api_site(database_url, valkey_url, grpc_port=port) as site:
         rpc = Rpc(port, site)
         async with rpc.channel:
             yield rpc
-
-
-@pytest.fixture
-async def publisher(valkey_url: str) -> AsyncIterator[Publisher]:
-    async with Publisher(valkey_url) as publisher:
-        yield publisher
 
 
 def at(seconds: float) -> Timestamp:

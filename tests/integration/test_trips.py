@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.api_site import Rows, Site, api_site
+from tests.integration.api_site import Rows, Site
 from tests.integration.ingest_rig import Rig, moment, pos
 
 _STEP, _STEPS = 0.001, 20  # 111 m of latitude each
@@ -18,12 +18,6 @@ _THERE = 52.019
 async def rig(database_url: str) -> AsyncIterator[Rig]:
     async with Rig(database_url) as rig:
         yield rig
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
 
 
 def drive(device: str, start_s: float, *, lat: float = 52.0, rests: bool = True) -> list[Any]:

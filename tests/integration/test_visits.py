@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ingest.mqtt import Message
-from tests.integration.api_site import Site, api_site, client_of
+from tests.integration.api_site import Site, client_of
 from tests.integration.ingest_rig import START_US, Rig, draft, moment
 from tests.integration.test_fences_live import at, yard
 from tracking.fences import Schedule, Window
@@ -21,12 +21,6 @@ from tracking.times import from_us
 async def rig(database_url: str) -> AsyncIterator[Rig]:
     async with Rig(database_url) as rig:
         yield rig
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
 
 
 def stay(device: str, t_s: float, *, n: int = 4, until: bool = True) -> list[Message]:

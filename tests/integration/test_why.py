@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.integration.alert_rig import AlertRig, rule
-from tests.integration.api_site import Rows, Site, api_site, client_of
+from tests.integration.api_site import Rows, Site, client_of
 from tests.integration.ingest_rig import START_US, Rig, draft, moment, pos
 from tests.integration.test_fences_live import EAST, LAT, LON, at, box, drive, fences_of, yard
 from tests.integration.test_pipeline import day_of, shuffled
@@ -22,12 +22,6 @@ from tracking.why import explain
 async def rig(database_url: str) -> AsyncIterator[Rig]:
     async with Rig(database_url) as rig:
         yield rig
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
 
 
 async def why(rig: Rig, site: Site, type_: str, status: str = "active") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.integration.api_site import Rows, Site, api_site, client_of
+from tests.integration.api_site import Rows, Site, client_of
 from tests.integration.ingest_rig import START_US, Rig, draft, moment, pos
 from tests.integration.test_fences_live import EAST, LAT, LON, at, box, drive, yard
 from tracking.fences import Audience, Buffers, Schedule, Window
@@ -17,12 +17,6 @@ from tracking.store.keys import create_key
 async def rig(database_url: str) -> AsyncIterator[Rig]:
     async with Rig(database_url) as rig:
         yield rig
-
-
-@pytest.fixture
-async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
-    async with api_site(database_url, valkey_url) as site:
-        yield site
 
 
 async def why_not(site: Site, t_s: float, **params: str | int) -> dict[str, Any]:
