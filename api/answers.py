@@ -1,5 +1,6 @@
 """How answers are written: JSON by msgspec, lists as pages, positions also as GeoJSON."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -95,6 +96,18 @@ class LedgerPage(Page[LedgerRow], frozen=True):
 def answer(body: object, media_type: str = JSON) -> Response:
     """Any value as JSON."""
     return Response(_encoder.encode(body), media_type=media_type)
+
+
+def paged(
+    found: Sequence[T],
+    limit: int,
+    cursor: Callable[[T], str],
+    told: Callable[[T], object] | None = None,
+) -> Response:
+    """A page out of what a query for one more than `limit` found; `told` is how each is shown."""
+    items = found[:limit]
+    more = cursor(items[-1]) if len(found) > limit else None
+    return page([told(item) for item in items] if told else list(items), more)
 
 
 def page(items: list[Any], next_cursor: str | None, **more: object) -> Response:

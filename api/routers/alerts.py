@@ -16,7 +16,7 @@ from api.alert_schemas import (
     note_of,
     snooze_us,
 )
-from api.answers import Many, Page, Refusal, answer, page
+from api.answers import Many, Page, Refusal, answer, paged
 from api.auth import Caller, Writer
 from api.cursors import number_cursor, read_number_cursor
 from api.fence_schemas import decoded
@@ -68,9 +68,12 @@ async def alerts(
         before=read_number_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    more = number_cursor(items[-1].number) if len(found) > len(items) else None
-    return page([alert_view(item.alert) for item in items], more)
+    return paged(
+        found,
+        query.limit,
+        lambda last: number_cursor(last.number),
+        lambda item: alert_view(item.alert),
+    )
 
 
 @router.post(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.auth import Admin
 from api.cursors import number_cursor, read_number_cursor
 from api.examples import API_KEY, KEY_INPUT, MADE_KEY, page_of
@@ -41,8 +41,7 @@ async def list_all(request: Request, caller: Admin, query: Annotated[Paged, Quer
         after=read_number_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    return page(items, number_cursor(items[-1].id) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: number_cursor(last.id))
 
 
 @router.post(

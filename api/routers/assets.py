@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import noun_examples as examples
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.asset_schemas import (
     AssetInput,
     AssetPatch,
@@ -68,8 +68,7 @@ async def assets(
         after=read_name_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    return page(items, name_cursor(items[-1].id) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: name_cursor(last.id))
 
 
 @router.post(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from msgspec import UNSET
 
 from api import noun_examples as examples
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.asset_schemas import AttachmentInput, AttachmentPatch, AttachmentQuery
 from api.auth import Caller, Writer
 from api.cursors import number_cursor, read_number_cursor
@@ -57,8 +57,7 @@ async def attachments(
         before=read_number_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    return page(items, number_cursor(items[-1].id) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: number_cursor(last.id))
 
 
 @router.post(

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import examples
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.auth import Caller
 from api.cursors import number_cursor, read_number_cursor
 from api.openapi import documented
@@ -35,8 +35,7 @@ async def dead_letters(
         before=read_number_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    return page(items, number_cursor(items[-1].id) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: number_cursor(last.id))
 
 
 @router.get("/{id}", **documented("getDeadLetter", DeadLetter, example=examples.DEAD_LETTER))

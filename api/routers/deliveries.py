@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import webhook_examples as examples
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.auth import Admin
 from api.cursors import number_cursor, read_number_cursor
 from api.examples import page_of
@@ -83,9 +83,7 @@ async def deliveries(
         before=read_number_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    more = number_cursor(items[-1].number) if len(found) > len(items) else None
-    return page([delivery_view(item) for item in items], more)
+    return paged(found, query.limit, lambda last: number_cursor(last.number), delivery_view)
 
 
 @router.get(

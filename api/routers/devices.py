@@ -6,7 +6,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import examples
-from api.answers import Many, Page, Refusal, answer, page, positions_page
+from api.answers import Many, Page, Refusal, answer, paged, positions_page
 from api.auth import Caller, Writer
 from api.cursors import (
     device_cursor,
@@ -77,8 +77,7 @@ async def devices(
         limit=query.limit + 1,
         sort=query.sort,
     )
-    items = found[: query.limit]
-    return page(items, device_cursor(query.sort, items[-1]) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: device_cursor(query.sort, last))
 
 
 @router.post(

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from api import examples
-from api.answers import CLOUDEVENT, Page, answer, page
+from api.answers import CLOUDEVENT, Page, answer, paged
 from api.auth import Caller
 from api.cursors import number_cursor, read_number_cursor
 from api.openapi import documented
@@ -45,9 +45,7 @@ async def events(
         order=query.order,
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    more = number_cursor(items[-1].cursor) if len(found) > len(items) else None
-    return page([cloud_event(item) for item in items], more)
+    return paged(found, query.limit, lambda last: number_cursor(last.cursor), cloud_event)
 
 
 @router.get(

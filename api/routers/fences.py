@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import examples
-from api.answers import Page, Refusal, answer, page
+from api.answers import Page, Refusal, answer, paged
 from api.auth import Caller, Writer
 from api.cursors import name_cursor, number_cursor, read_name_cursor, read_number_cursor
 from api.etags import changed_meanwhile, replaced_versions, tagged, wanted_versions
@@ -82,8 +82,7 @@ async def fences(
     found = await services_of(request).pool.run(
         list_fences, caller.tenant_id, wanted, after=after, limit=query.limit + 1
     )
-    items = found[: query.limit]
-    return page(items, name_cursor(items[-1].id) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: name_cursor(last.id))
 
 
 @router.post(
@@ -272,8 +271,7 @@ async def versions(
     )
     if not found and before is None:
         raise not_found(f"fence {id!r}")
-    items = found[: query.limit]
-    return page(items, number_cursor(items[-1].version) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: number_cursor(last.version))
 
 
 async def _save_bulk(

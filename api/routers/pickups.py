@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import pickup_examples as examples
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.auth import Caller, Writer
 from api.cursors import number_cursor, read_number_cursor
 from api.fence_schemas import decoded
@@ -71,9 +71,7 @@ async def pickups(
         before=read_number_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    more = number_cursor(items[-1].number) if len(found) > len(items) else None
-    return page([view_of(item) for item in items], more)
+    return paged(found, query.limit, lambda last: number_cursor(last.number), view_of)
 
 
 @router.post(

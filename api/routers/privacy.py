@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.auth import Admin
 from api.cursors import number_cursor, read_number_cursor
 from api.examples import page_of
@@ -53,8 +53,7 @@ async def erasures(request: Request, caller: Admin, query: Annotated[Paged, Quer
         before=read_number_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    return page(items, number_cursor(items[-1].number) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: number_cursor(last.number))
 
 
 @router.post(

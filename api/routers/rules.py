@@ -16,7 +16,7 @@ from api.alert_schemas import (
     rule_of,
     rule_view,
 )
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.auth import Caller, Writer
 from api.cursors import name_cursor, read_name_cursor
 from api.etags import changed_meanwhile, replaced_versions, tagged, wanted_versions
@@ -47,9 +47,7 @@ async def rules(request: Request, caller: Caller, query: Annotated[Paged, Query(
     found = await services_of(request).pool.run(
         list_rules, caller.tenant_id, after=after, limit=query.limit + 1
     )
-    items = found[: query.limit]
-    more = name_cursor(items[-1].version.rule.id) if len(found) > len(items) else None
-    return page([rule_view(item) for item in items], more)
+    return paged(found, query.limit, lambda last: name_cursor(last.version.rule.id), rule_view)
 
 
 @router.post(

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import noun_examples as examples
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.asset_schemas import TrackPage, TrackQuery, carried_by
 from api.auth import Caller, Writer
 from api.cursors import number_cursor, position_cursor, read_number_cursor, read_position_cursor
@@ -94,9 +94,7 @@ async def shipments(
         before=read_number_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    more = number_cursor(items[-1].number) if len(found) > len(items) else None
-    return page([view_of(item) for item in items], more)
+    return paged(found, query.limit, lambda last: number_cursor(last.number), view_of)
 
 
 @router.post(
@@ -243,9 +241,7 @@ async def events(
         order="asc",
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    more = number_cursor(items[-1].cursor) if len(found) > len(items) else None
-    return page([cloud_event(item) for item in items], more)
+    return paged(found, query.limit, lambda last: number_cursor(last.cursor), cloud_event)
 
 
 @router.get(

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import examples
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.auth import Caller
 from api.cursors import read_trip_cursor, trip_cursor
 from api.openapi import documented
@@ -34,8 +34,7 @@ async def trips(request: Request, caller: Caller, query: Annotated[TripQuery, Qu
         after=read_trip_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    return page(items, trip_cursor(items[-1].key) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: trip_cursor(last.key))
 
 
 @router.get("/{id}", **documented("getTrip", Trip, example=examples.TRIP))

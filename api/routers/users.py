@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import user_examples as examples
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.auth import Admin
 from api.cursors import name_cursor, read_name_cursor
 from api.etags import changed_meanwhile, tagged, wanted_versions
@@ -48,8 +48,7 @@ async def users(request: Request, caller: Admin, query: Annotated[UserQuery, Que
         after=read_name_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    return page(items, name_cursor(items[-1].email) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: name_cursor(last.email))
 
 
 @router.post(

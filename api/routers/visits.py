@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api import examples
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.auth import Caller
 from api.cursors import read_visit_cursor, visit_cursor
 from api.openapi import CSV, Content, documented
@@ -69,8 +69,7 @@ async def visits(
         after=read_visit_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    return page(items, visit_cursor(items[-1].key) if len(found) > len(items) else None)
+    return paged(found, query.limit, lambda last: visit_cursor(last.key))
 
 
 def _format(request: Request, query: VisitQuery) -> Literal["json", "csv"]:

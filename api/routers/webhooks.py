@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api import webhook_examples as examples
-from api.answers import Page, answer, page
+from api.answers import Page, answer, paged
 from api.auth import Admin
 from api.cursors import name_cursor, read_name_cursor
 from api.etags import changed_meanwhile, tagged, wanted_versions
@@ -67,9 +67,7 @@ async def webhooks(request: Request, caller: Admin, query: Annotated[Paged, Quer
         after=read_name_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    more = name_cursor(items[-1].webhook.id) if len(found) > len(items) else None
-    return page([webhook_view(item) for item in items], more)
+    return paged(found, query.limit, lambda last: name_cursor(last.webhook.id), webhook_view)
 
 
 @router.post(
