@@ -1,6 +1,7 @@
 """One request to a webhook: what may go wrong on the wire, and what is kept of it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -111,3 +112,19 @@ async def test_a_bomb_stays_packed() -> None:
         outcome = await sender.send(hook, SECRETS, LETTER)
     assert outcome.ok
     assert outcome.response == "\ufffd\ufffd\ufffd"
+
+
+async def test_a_huge_answer_is_read_in_part_and_kept_printable() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(b"HTTP/1.1 500 No\r\ncontent-length: 500000000\r\n\r\n\x00\xff<b>")
+        # Until the other side has had enough.
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+
+    async with wire(talk) as hook, Sender(HALF_OPEN) as sender:
+        outcome = await sender.send(hook, SECRETS, LETTER)
+    assert outcome.status == 500
+    assert outcome.response == "\ufffd\ufffd<b>" + "x" * 507
