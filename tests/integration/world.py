@@ -76,6 +76,7 @@ def _devices(land: Land) -> None:
     (letter,) = land.admin.get("/v1/dead-letters").json()["items"]
     land.ids["dead-letters.id"] = str(letter["id"])
     land.bodies["POST", "/v1/areas/devices"] = _AREA
+    land.bodies["PATCH", "/v1/devices"] = {"devices": [{"name": van, "tags": ["cold"]}]}
     land.bodies["POST", "/v1/devices"] = {"name": land.named("lorry")}
 
 
@@ -100,6 +101,7 @@ def _fences_and_events(land: Land) -> None:
     land.params["/v1/events/why-not"] = {"device": van, "fence": fence, "at": _AT}
     preview = {"start": _AT, "end": later(3_600).isoformat(), "fence": {"shape": _CIRCLE}}
     land.bodies["POST", "/v1/fences/preview"] = {**preview, "devices": [van]}
+    land.bodies["PUT", "/v1/fences"] = {"fences": [{"id": land.named("yard"), "shape": _CIRCLE}]}
     land.bodies["POST", "/v1/alerts/acknowledge"] = {"ids": [land.ids["alerts.id"]]}
 
 
@@ -112,7 +114,9 @@ def _assets(land: Land) -> None:
         "from": _AT,
     }
     land.ids["attachments.id"] = str(land.made("/v1/attachments", attached)["id"])
-    land.bodies["POST", "/v1/attachments"] = attached
+    land.made("/v1/assets", {"id": land.named("pallet"), "kind": "pallet"})
+    pallet = {"kind": "asset", "id": land.named("pallet")}
+    land.bodies["POST", "/v1/attachments"] = {**attached, "load": pallet}
 
 
 def _shipments(land: Land) -> None:
@@ -191,6 +195,7 @@ def _webhooks(land: Land) -> None:
 def _people(land: Land) -> None:
     body = {"email": f"{land.mark}@example.com", "role": "viewer", "name": land.named("ann")}
     land.ids["users.id"] = str(land.made("/v1/users", body)["id"])
+    land.bodies["PATCH", "/v1/users/{id}"] = {"role": "dispatcher"}
     key = land.made("/v1/api-keys", {"name": land.named("key")})
     land.ids["api-keys.id"] = str(key["id"])
     # Of whoever is signed in, and an API key is not.
