@@ -24,13 +24,16 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def api_process(tmp_path: Path, **settings: str | int) -> Iterator[subprocess.Popen[bytes]]:
+def api_process(
+    tmp_path: Path, *, output: int = subprocess.PIPE, **settings: str | int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`waymark api` for the time of the context; a pipe that nobody reads holds it up when full."""
     environment = {f"WAYMARK_{name.upper()}": str(value) for name, value in settings.items()}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "waymark", "api"],
         env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
     )
     try:

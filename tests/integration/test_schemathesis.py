@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import subprocess
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -16,7 +18,12 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis.engine import events, from_schema
 
-from tests.integration.api_site import Rows, ThreadedSite
+from api.app import create_app
+from api.openapi_document import operations_of
+from tests.integration.api_site import Rows
+from tests.integration.test_api_process import answers, api_process
+from tests.services import free_port, wait_until
+from tracking.settings import load_settings
 from tracking.store.keys import create_key
 
 # Generated cases of each operation, beside some dozens that cover each rule of its schema.
@@ -29,6 +36,7 @@ REFUSED = {
     "POST /v1/broker/mosquitto/acl": "no device has a credential",
     "POST /v1/webhooks/{id}/replay": "there are not as many events",
 }
+_LINES = "lines are judged when they are worked in"
 _YEAR = "a track is told for a year at most"
 NARROWED = {
     ("PUT /v1/fences", "negative_data_rejection"): _PARTIAL,
@@ -38,6 +46,9 @@ NARROWED = {
     ("GET /v1/assets/{id}/track", "positive_data_acceptance"): _YEAR,
     ("GET /v1/shipments/{id}/track", "positive_data_acceptance"): _YEAR,
     ("GET /v1/devices/{name}/positions", "positive_data_acceptance"): "files have no pages",
+    ("GET /v1/devices/{name}/charts", "positive_data_acceptance"): "a chart has a length",
+    ("POST /v1/backfill", "positive_data_acceptance"): _LINES,
+    ("POST /v1/backfill", "negative_data_rejection"): _LINES,
     ("GET /v1/visits", "positive_data_acceptance"): "the names of time zones are no schema",
 }
 
@@ -59,9 +70,15 @@ schemathesis.openapi.format("date-time", _moments)
 schemathesis.openapi.format("bbox", _boxes)
 
 
-@schemathesis.serializer("application/vnd.google-earth.kmz")
-def kmz(_: schemathesis.SerializationContext, value: object) -> bytes:
+def _as_it_is(_: schemathesis.SerializationContext, value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+# Files, which schemathesis knows no way to write.
+for _, _operation in operations_of(create_app(load_settings()).openapi()):
+    for _media_type in _operation.get("requestBody", {}).get("content", {}):
+        if not _media_type.endswith(("/json", "+json", "xml", "text/plain", "urlencoded")):
+            schemathesis.serializer(_media_type)(_as_it_is)
 
 
 @schemathesis.hook
@@ -167,17 +184,29 @@ def _told(failure: Exception, interaction: Any) -> str:  # noqa: ANN401 -- schem
 
 
 @pytest.fixture
-def site(database_url: str, valkey_url: str) -> Iterator[tuple[str, str]]:
-    """Address and key of an api that has something to tell."""
+def site(database_url: str, valkey_url: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """Address and key of an api that has something to tell, in a process of its own."""
     with Rows(database_url) as rows:
         rows.fixes(rows.device("van-7"), 10)
         rows.fence("depot-1")
         trip = rows.event("van-7", data={"lon": 5.1, "lat": 52.1})
         rows.alert(trip, "depot-at-night")
         rows.dead_letter(b"nonsense")
+    key = create_key(database_url, "default", "attacker", "admin")
+    port = free_port()
+    urls: dict[str, Any] = {"database_url": database_url, "redis_url": valkey_url}
     secret = "of a test, and long enough to be one"  # noqa: S105
-    with ThreadedSite(database_url, valkey_url, secret_key=secret, **_UNLIMITED) as (url, _):
-        yield url, create_key(database_url, "default", "attacker", "admin")
+    with api_process(
+        tmp_path,
+        output=subprocess.DEVNULL,
+        secret_key=secret,
+        http_port=port,
+        **urls,
+        **_UNLIMITED,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(url), "the api answers")
+        yield url, key
 
 
 @pytest.mark.timeout(0)

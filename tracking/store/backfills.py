@@ -144,11 +144,13 @@ async def queue_backfill(
 ) -> tuple[UUID, bool]:
     """Have it worked in, or find the one with the same content: its id, and whether it is new."""
     try:
-        await conn.execute(
-            "UPDATE backfill SET state = 'queued', lines = %s, digest = %s, touched_at = now() "
-            "WHERE tenant_id = %s AND id = %s AND state = 'receiving'",
-            (lines, digest, tenant_id, id_),
-        )
+        # What the caller's transaction has is not undone with it.
+        async with conn.transaction():
+            await conn.execute(
+                "UPDATE backfill SET state = 'queued', lines = %s, digest = %s, touched_at = now() "
+                "WHERE tenant_id = %s AND id = %s AND state = 'receiving'",
+                (lines, digest, tenant_id, id_),
+            )
     except psycopg.errors.UniqueViolation:
         found = await conn.execute(
             "SELECT id FROM backfill WHERE tenant_id = %s AND digest = %s", (tenant_id, digest)
