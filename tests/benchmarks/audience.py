@@ -151,10 +151,10 @@ async def listen(crowd: Crowd) -> None:
 
     plain = crowd.clients - crowd.whole
     async with asyncio.timeout(_JOIN_WITHIN_S):
-        listeners = await asyncio.gather(*(join(_filter(crowd, luck)) for _ in range(plain)))
+        listeners = await asyncio.gather(*(join(filter_of(crowd, luck)) for _ in range(plain)))
         for listener in await asyncio.gather(*(join({}) for _ in range(crowd.deaf))):
             listener.transport.pause_reading()
-        whole = [await _whole(crowd, _filter(crowd, luck)) for _ in range(crowd.whole)]
+        whole = [await _whole(crowd, filter_of(crowd, luck)) for _ in range(crowd.whole)]
     watching = [asyncio.create_task(_watch(each, counts), name="bench.watch") for each in whole]
     _say("ready")
     await loop.run_in_executor(None, sys.stdin.readline)
@@ -190,7 +190,8 @@ async def _watch(client: ClientConnection, counts: Counts) -> None:
         counts.delays_s += [heard_s - fix.fix_time.timestamp() for fix in fixes]
 
 
-def _filter(crowd: Crowd, luck: random.Random) -> dict[str, object]:
+def filter_of(crowd: Crowd, luck: random.Random) -> dict[str, object]:
+    """What one client subscribes to."""
     if crowd.ground is None:
         return {}
     west, south, side = crowd.ground

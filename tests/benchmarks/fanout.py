@@ -7,6 +7,7 @@ least that can be done: ten joined, framed once and written to each transport.
 import contextlib
 import itertools
 import json
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ from dataclasses import dataclass
 import msgspec
 from redis import Redis
 
-from tests.benchmarks.audience import Crowd
+from api.audience import InterestIndex
+from api.feed_schemas import Filter, interest_of
+from tests.benchmarks.audience import Crowd, filter_of
 from tests.benchmarks.fixes import DEVICES, GROUND, fix
 from tests.benchmarks.processes import Meter, Others, Program
 from tests.benchmarks.result import Goal, Result, Row
 from tests.benchmarks.stack import Stack, running_stack
 from tests.services import accepts, wait_until
-from tracking.feed import encode_position, encode_positions, positions_channel
+from tracking.feed import encode_position, encode_positions, live_position, positions_channel
 from tracking.store.keys import create_key
 from waymark.embedded.server import free_port
 
@@ -34,6 +37,8 @@ _BARE_RATE = 40
 _PUBLISH_EACH_S = 0.02
 _TICKS_PER_S = 10
 _WANTED = 0.25
+# Sides of a box that holds a thousandth of the ground.
+_SMALL = (0.01, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ def run(*, quick: bool) -> Result:
             "boxes": "sides of 0.2 to 0.45 of the ground's",
         },
     )
+    by_cells, by_asking = _choosing()
     bare = _bare(_BARE_RATE, 1, seconds)
     joined = _bare(10 * _BARE_RATE, 10, seconds)
     with _running_api() as api:
@@ -81,7 +87,12 @@ def run(*, quick: bool) -> Result:
         Row(f"whole fleet, {_BUSY:,}/s, one more never reads", "waymark", deaf),
         Row(f"websockets broadcast, {_BARE_RATE}/s", "peer", bare),
         Row(f"ten joined and written, {10 * _BARE_RATE}/s", "bound", joined),
+        Row("everybody moves in one tick, by cells", "waymark", by_cells),
+        Row("everybody moves in one tick, asking each", "peer", by_asking),
     ]
+    result.ratios["choosing by cells, over asking each"] = (
+        by_cells["choosing_ms"] / by_asking["choosing_ms"]
+    )
     for name, ours in (("whole fleet", busy), ("whole fleet, calm", calm), ("a box each", boxes)):
         share = ours["server_us_per_delivery"] / bare["server_us_per_delivery"]
         result.ratios[f"{name}, cost over bare"] = share
@@ -90,6 +101,36 @@ def run(*, quick: bool) -> Result:
         deaf["latency_p99_ms"] / busy["latency_p99_ms"]
     )
     return result
+
+
+def _choosing() -> tuple[dict[str, float], dict[str, float]]:
+    """What it takes to find out who wants which of 10,000 positions, each of 1,000 with a small
+    box: by the index, and by comparing every position with every box.
+    """  # noqa: D205 -- one contract
+    luck = random.Random(1)
+    crowd = Crowd("", CLIENTS, 0, ground=GROUND, sides=_SMALL)
+    interests = [
+        interest_of(msgspec.convert(filter_of(crowd, luck), Filter)) for _ in range(CLIENTS)
+    ]
+    positions = [live_position(encode_position(fix(number))) for number in range(DEVICES)]
+    index = InterestIndex[int]()
+    started_s = time.process_time()
+    for member, interest in enumerate(interests):
+        index.add(interest, member)
+    added_s = time.process_time() - started_s
+    spent = {}
+    for name, choose in (
+        ("cells", lambda: list(index.choose(positions).values())),
+        ("asking", lambda: [interest.choose(positions) for interest in interests]),
+    ):
+        started_s = time.process_time()
+        found = choose()
+        spent[name] = {
+            "choosing_ms": 1e3 * (time.process_time() - started_s),
+            "chosen": float(sum(map(len, found))),
+        }
+    assert spent["cells"]["chosen"] == spent["asking"]["chosen"]
+    return {**spent["cells"], "subscribing_ms": 1e3 * added_s / CLIENTS}, spent["asking"]
 
 
 def _bare(rate: int, joined: int, seconds: int) -> dict[str, float]:
