@@ -66,6 +66,12 @@ class Pong(Frame, tag="pong"):
     """The answer to a ping."""
 
 
+class AuthExpiring(Frame, tag="auth_expiring"):
+    """The credential is over in `left_s` seconds: send `auth` with a newer one."""
+
+    left_s: int
+
+
 class Closing(Frame, tag="closing"):
     """Why the stream ends, where there is no close frame to say it."""
 
@@ -91,6 +97,7 @@ FRAMES: tuple[type[Frame], ...] = (
     Heartbeat,
     Status,
     Pong,
+    AuthExpiring,
     Closing,
     Error,
 )

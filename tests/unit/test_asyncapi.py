@@ -50,6 +50,7 @@ SAID: list[Message] = [
     messages.heartbeat_message(head_of(None), None),
     messages.status_message(live=False),
     messages.pong_message(),
+    messages.auth_expiring_message(60),
     messages.closing_message(1012, "the api restarts"),
     messages.error_message("invalid", "no", name=None, field="bbox"),
 ]

@@ -169,6 +169,10 @@ export class Feed {
         return this.handlers.positions(frame.updates ?? [], true);
       case 'event':
         return frame.event && this.deliver(frame.event, frame.cursor ?? frame.event.cursor);
+      case 'heartbeat':
+        // Nothing behind our cursor and up to this one was for us: a resume need not look there again.
+        if (this.cursor !== null && frame.cursor !== undefined) this.cursor = Math.max(this.cursor, frame.cursor);
+        return;
       case 'gap':
         if (frame.cursor !== undefined) this.cursor = Math.max(this.cursor ?? 0, frame.cursor);
         return this.handlers.gap();

@@ -193,6 +193,20 @@ test('a silent connection is asked for a sign of life, and given up without one'
   assert.equal(world.status, 'reconnecting');
 });
 
+test('a heartbeat moves the cursor on, and one that comes late does not move it back', () => {
+  const world = new FakeWorld();
+  world.feed.start();
+  world.connect(5);
+  world.last.say({ type: 'heartbeat', cursor: 9 });
+  world.last.say({ type: 'heartbeat', cursor: 8 });
+  world.last.say({ type: 'heartbeat' });
+  world.last.say({ type: 'a type of tomorrow' });
+  world.last.onclose?.({ code: 1006, reason: '' });
+  world.pass(60_000);
+  world.connect(20);
+  assert.equal(world.last.sent[1]?.['since'], 9);
+});
+
 test('a gap moves the cursor on and asks for the events elsewhere', () => {
   const world = new FakeWorld();
   world.feed.start();
