@@ -262,18 +262,17 @@ class _Ground(Generic[Member]):
             for cell, group in together.items():
                 for member in self._inside.get(cell):
                     chosen[member].extend(group)
-                for member, bbox in self._border.get(cell):
-                    held = _held(bbox, group)
-                    if held:
-                        chosen[member].extend(held)
-
-
-def _held(bbox: Bbox, positions: list[LivePosition]) -> list[LivePosition]:
-    west, south, east, north = bbox
-    if west > east:
-        return [p for p in positions if bbox.holds(p.lon, p.lat)]
-    # Written out: a call per position takes ten times as long (0.5 us).
-    return [p for p in positions if west <= p.lon <= east and south <= p.lat <= north]
+                border = self._border.get(cell)
+                if not border:
+                    continue
+                for position in group:
+                    lon, lat = position.lon, position.lat
+                    # `Bbox.holds` written out: half of a tick went into calling it.
+                    for member, (west, south, east, north) in border:
+                        if south <= lat <= north and (
+                            west <= lon <= east if west <= east else lon >= west or lon <= east
+                        ):
+                            chosen[member].append(position)
 
 
 class _Covered(NamedTuple):
@@ -282,7 +281,8 @@ class _Covered(NamedTuple):
     border: tuple[int, ...]
 
 
-# People come back to the box they left; a cover takes half a millisecond.
+# People come back to the box they left; a cover takes 0.8 ms. Twice as many cells would take twice
+# as long and spare a fifth of the comparisons.
 @lru_cache(maxsize=1_024)
 def _cover(bbox: Bbox) -> _Covered:
     west, south, east, north = bbox

@@ -12,7 +12,8 @@ import msgspec
 
 from tracking.feed import LiveEvent
 
-# From here on compressing is worth its while: measured on snapshots, 8 times smaller for 8 ms a MB.
+# Snapshots become 9 times smaller for 2 ms a MB, in a thread. Ten positions would become 6 times
+# smaller for 7 us, as much as it costs to send them to a client.
 DEFLATE_FROM_BYTES = 16_384
 _DEFLATE_LEVEL = 1
 _TEXT, _TEXT_DEFLATED = 0x81, 0xC1

@@ -41,6 +41,8 @@ class Crowd(msgspec.Struct):
     ground: tuple[float, float, float] | None = None
     # How much of the ground's side a box has, between these.
     sides: tuple[float, float] = (0.2, 0.45)
+    # Server-sent events instead of websockets.
+    stream: bool = False
     # Clients beside the others that subscribe and never read again.
     deaf: int = 0
 
@@ -88,7 +90,7 @@ class Counts:
 class Listener(asyncio.Protocol):
     """A client that shakes hands, subscribes, and from then on finds positions in bytes."""
 
-    def __init__(self, counts: Counts, hello: bytes, subscribe: bytes) -> None:
+    def __init__(self, counts: Counts, hello: bytes, subscribe: bytes | None) -> None:
         self.heard = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport
         self._counts = counts
@@ -123,9 +125,9 @@ class Listener(asyncio.Protocol):
     def _begin(self, data: bytes) -> None:
         before, self._start = self._start, self._start + data
         if b"\r\n\r\n" not in before and b"\r\n\r\n" in self._start:
-            if b" 101 " not in self._start[:20]:
+            if not self._start.startswith((b"HTTP/1.1 101 ", b"HTTP/1.1 200 ")):
                 self.heard.set_exception(ConnectionError(self._start[:200].decode()))
-            elif not self._subscribe:
+            elif self._subscribe is None:
                 self.heard.set_result(None)
             else:
                 self.transport.write(self._subscribe)
@@ -202,21 +204,27 @@ def filter_of(crowd: Crowd, luck: random.Random) -> dict[str, object]:
 
 def _hello(crowd: Crowd) -> bytes:
     parts = urlsplit(crowd.url)
+    path = "/v1/feed/sse" if crowd.stream else parts.path
     lines = [
-        f"GET {parts.path or '/'} HTTP/1.1",
+        f"GET {path} HTTP/1.1",
         f"Host: {parts.netloc}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
         *([f"Authorization: Bearer {crowd.key}"] if crowd.key else []),
     ]
+    if not crowd.stream:
+        lines += [
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
+        ]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def _subscribe(crowd: Crowd, filter_: dict[str, object]) -> bytes:
-    """A masked text frame; a mask of zeros leaves the text as it is."""
+def _subscribe(crowd: Crowd, filter_: dict[str, object]) -> bytes | None:
+    """A masked text frame, a mask of zeros leaves the text as it is; None: there is no snapshot."""
     if not crowd.key:
+        return None
+    if crowd.stream:
         return b""
     text = json.dumps({"op": "subscribe", "id": "s", "filter": filter_}).encode()
     return bytes((0x81, 0xFE)) + len(text).to_bytes(2, "big") + bytes(4) + text

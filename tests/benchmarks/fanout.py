@@ -79,11 +79,13 @@ def run(*, quick: bool) -> Result:
         calm = _ours(api, _CALM, seconds, api.crowd())
         busy = _ours(api, _BUSY, seconds, api.crowd())
         boxes = _ours(api, _BUSY, seconds, api.crowd(ground=GROUND))
+        streams = _ours(api, _CALM, seconds, api.crowd(stream=True))
         deaf = _ours(api, _BUSY, seconds, api.crowd(deaf=1))
     result.rows += [
         Row(f"whole fleet, {_CALM}/s", "waymark", calm),
         Row(f"whole fleet, {_BUSY:,}/s", "waymark", busy),
         Row(f"a box each, {_BUSY:,}/s", "waymark", boxes),
+        Row(f"server-sent events, whole fleet, {_CALM}/s", "waymark", streams),
         Row(f"whole fleet, {_BUSY:,}/s, one more never reads", "waymark", deaf),
         Row(f"websockets broadcast, {_BARE_RATE}/s", "peer", bare),
         Row(f"ten joined and written, {10 * _BARE_RATE}/s", "bound", joined),
