@@ -3,9 +3,9 @@
 uvicorn writes a close frame only when the client has made room for it, and waits for ever for a
 closing connection to drain. Both are exactly what a slow client never grants.
 
-It also frames each message for each client anew, behind three layers of awaiting: 12 us. What is
-the same for a thousand clients is framed once and goes to the transport as it is; the handshake,
-pings and the closing stay uvicorn's.
+It also frames each message for each client anew, behind three layers of awaiting: 10 us at 1,000
+clients, where bytes framed once take 6. What is the same for many is framed once and goes to the
+transport as it is; the handshake, pings and the closing stay uvicorn's.
 """
 
 import asyncio
