@@ -14,6 +14,7 @@ from api.cursors import (
     read_number_cursor,
     read_position_cursor,
 )
+from api.examples import NEXT
 from api.problems import Problem
 from tracking.store.positions import PositionKey
 from tracking.times import from_us
@@ -43,7 +44,8 @@ def test_no_cursor_is_the_beginning() -> None:
     assert read_position_cursor(None) is None
 
 
-@given(st.text(max_size=60))
+# Hypothesis draws constants of the code too, and one of them is the documentation's cursor.
+@given(st.text(max_size=60).filter(lambda text: text != NEXT))
 def test_no_other_text_is_a_cursor(text: str) -> None:
     for read in (read_name_cursor, read_number_cursor, read_position_cursor):
         with pytest.raises(Problem) as caught:
