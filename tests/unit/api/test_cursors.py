@@ -14,7 +14,6 @@ from api.cursors import (
     read_number_cursor,
     read_position_cursor,
 )
-from api.examples import NEXT
 from api.problems import Problem
 from tracking.store.positions import PositionKey
 from tracking.times import from_us
@@ -44,8 +43,8 @@ def test_no_cursor_is_the_beginning() -> None:
     assert read_position_cursor(None) is None
 
 
-# Hypothesis draws constants of the code too, and one of them is the documentation's cursor.
-@given(st.text(max_size=60).filter(lambda text: text != NEXT))
+# Hypothesis draws constants of the code too, among them the cursors of examples, which begin so.
+@given(st.text(max_size=60).filter(lambda text: not text.startswith("WyJ")))
 def test_no_other_text_is_a_cursor(text: str) -> None:
     for read in (read_name_cursor, read_number_cursor, read_position_cursor):
         with pytest.raises(Problem) as caught:
