@@ -423,7 +423,9 @@ class TestRedisAway:
                 rows.event("t1")
                 rows.move("t1", 5.5, 52.0, later(60))
                 assert await client.events(2) == [2, 3]
-                assert (await client.next("positions"))["updates"][0]["lon"] == 5.5
+                # The first look into the database may tell the snapshot's place once more.
+                while (await client.next("positions"))["updates"][0]["lon"] != 5.5:
+                    pass
                 assert (await site.get("/v1/health/ready")).json()["status"] == "degraded"
 
                 lost = rows.event("t1")
