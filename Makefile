@@ -27,8 +27,14 @@ setup: $(INSTALLED) $(MAP_BUILT) ## Make .venv and build the map; the other targ
 demo: setup ## Run everything with a simulated fleet; ARGS="--for 60 --json" ends by itself
 	@exec $(BIN)/waymark demo $(ARGS)
 
+# What measures itself against the clock has the machine for itself.
 test: setup ## Run all tests: unit, integration, acceptance, browser; ARGS="tests/unit -k settings"
+ifneq ($(strip $(ARGS)),)
 	@exec $(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/integration
+	@$(BIN)/python -m pytest tests/acceptance tests/browser
+endif
 
 check: $(INSTALLED) ## Check style, format, types and layers; changes nothing
 	@$(BIN)/ruff check
