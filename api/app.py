@@ -16,19 +16,20 @@ from urllib.parse import urlsplit
 import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 
-from api import idempotency, problems
 from api.broker_door import BrokerDoor, look_up
 from api.command_waits import CommandWaits
-from api.conventions import Conventions
+from api.conventions import idempotency, problems
+from api.conventions.middleware import Conventions
+from api.document.route import DescribedApi
 from api.edge import Edge
 from api.exports.desk import ExportDesk
-from api.fanout import Fanout
+from api.feed.fanout import Fanout
+from api.feed.socket import Exchange, FeedProtocol
 from api.fencebooks import FenceBooks
-from api.gate import Gate, rates_of
-from api.identity import credentials_of, identity_of
+from api.identity.gate import Gate, rates_of
+from api.identity.parts import credentials_of, identity_of
 from api.latest import Latest
 from api.metrics import Metrics
-from api.openapi import DescribedApi
 from api.routers import (
     alerts,
     api_keys,
@@ -70,7 +71,6 @@ from api.routers import map as live_map
 from api.routers.preview import preview_routes
 from api.rpc.server import RpcServer
 from api.services import Services
-from api.socket import Exchange, FeedProtocol
 from tracking.broker_access import Foreign
 from tracking.errors import SettingsError
 from tracking.feed import Publisher, SharedRates

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from api.credentials import Remembered
+from api.identity.credentials import Remembered
 from tracking.access import Principal
 from tracking.broker_access import Access, Foreign, may, may_connect
 from tracking.device_secrets import NO_LINE, is_password

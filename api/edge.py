@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.gate import Gate, address_of
+from api.conventions.problems import MEDIA_TYPE, Problem, problem_body
+from api.identity.gate import Gate, address_of
 from api.metrics import Metrics
-from api.problems import MEDIA_TYPE, Problem, problem_body
 from tracking.store.acting import NOBODY, act
 
 logger = logging.getLogger(__name__)

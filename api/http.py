@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from api.problems import MEDIA_TYPE, Problem, problem_body
+from api.conventions.problems import MEDIA_TYPE, Problem, problem_body
 
 # Longer than any cursor with every filter there is; what needs more belongs into a body.
 MAX_URL_BYTES = 16_384

@@ -8,12 +8,12 @@ from starlette.requests import HTTPConnection
 if TYPE_CHECKING:
     from api.broker_door import BrokerDoor
     from api.command_waits import CommandWaits
-    from api.credentials import Credentials
     from api.exports.desk import ExportDesk
-    from api.fanout import Fanout
+    from api.feed.fanout import Fanout
     from api.fencebooks import FenceBooks
-    from api.gate import Gate
-    from api.identity import Identity
+    from api.identity.credentials import Credentials
+    from api.identity.gate import Gate
+    from api.identity.parts import Identity
     from api.latest import Latest
     from api.metrics import Metrics
     from tracking.feed import Publisher

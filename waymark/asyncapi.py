@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from api.components import Schemas
-from api.feed_frames import FRAMES
-from api.feed_schemas import Auth, Ping, Subscribe, Unsubscribe
+from api.document.components import Schemas
+from api.feed.frames import FRAMES
+from api.feed.requests import Auth, Ping, Subscribe, Unsubscribe
 from ingest.decoders.gather import Fix
 from ingest.decoders.native import AckReading, SensorReading, StatusReading, TagReading
 from tracking.alert_life import AlertView

@@ -57,7 +57,7 @@ def create_a_key(
 
 
 def _checked(scopes: list[str]) -> list[str]:
-    from api.openapi import TAGS
+    from api.document.route import TAGS
     from tracking.access import checked_scopes
 
     return checked_scopes(scopes, TAGS)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import msgspec
 from fastapi import Request, Response
 
+from api.conventions.problems import Problem, details
+from api.conventions.streamed import Streamed
 from api.exports.batches import Batch, Kinds
 from api.exports.formats import FORMATS, Gzipped, Writer
-from api.problems import Problem, details
-from api.streamed import Streamed
 from tracking.access import Principal
 from tracking.errors import SchemaOutdated, StoreError, StoreUnavailable
 from tracking.store.acting import current_mandate, lock_down, settle

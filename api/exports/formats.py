@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from api.document.route import CSV, NDJSON
 from api.exports.batches import Batch, Kinds
 from api.exports.tables import Csv, Parquet
 from api.exports.tracks import GeoJson, Gpx, Kml
-from api.openapi import CSV, NDJSON
 
 FormatName = Literal["ndjson", "csv", "parquet", "geojson", "gpx", "kml"]
 TableName = Literal["ndjson", "csv", "parquet"]

@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 import msgspec
 import numpy as np
 
-from api.answers import feature
+from api.conventions.answers import feature
 from api.exports.batches import Positions
 from api.exports.tables import iso_times
 

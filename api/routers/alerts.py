@@ -6,8 +6,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import examples
-from api.alert_schemas import (
+from api.conventions.answers import Many, Page, Refusal, answer, paged
+from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller, Writer
+from api.schemas.alerts import (
     MAX_AT_ONCE,
     AcknowledgeInput,
     AlertQuery,
@@ -16,13 +21,8 @@ from api.alert_schemas import (
     note_of,
     snooze_us,
 )
-from api.answers import Many, Page, Refusal, answer, paged
-from api.auth import Caller, Writer
-from api.cursors import number_cursor, read_number_cursor
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
-from api.schemas import NoQuery, Selected, check_range
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery, Selected, check_range
 from api.services import Services, services_of
 from tracking.access import Principal
 from tracking.alert_life import Act, AlertView, alert_view, announcements

@@ -5,15 +5,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api.answers import Page, answer, paged
-from api.auth import Admin
-from api.cursors import number_cursor, read_number_cursor
-from api.examples import API_KEY, KEY_INPUT, MADE_KEY, page_of
-from api.fence_schemas import decoded
-from api.key_schemas import KeyInput, MadeKey, RotationInput, checked_expiry
-from api.openapi import TAGS, documented
-from api.problems import Problem, not_found
-from api.schemas import NoQuery, Paged
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.problems import Problem, not_found
+from api.document.route import TAGS, documented
+from api.examples.fleet import API_KEY, KEY_INPUT, MADE_KEY, page_of
+from api.identity.auth import Admin
+from api.schemas.fences import decoded
+from api.schemas.keys import KeyInput, MadeKey, RotationInput, checked_expiry
+from api.schemas.parameters import NoQuery, Paged
 from api.services import services_of
 from tracking.access import Principal, checked_scopes
 from tracking.store.keys import (

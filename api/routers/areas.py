@@ -7,15 +7,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import examples
-from api.answers import answer
-from api.auth import Caller
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem
-from api.schemas import NoQuery
+from api.conventions.answers import answer
+from api.conventions.problems import Problem
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery
+from api.schemas.visits import AreaDevicesPage, AreaInput
 from api.services import services_of
-from api.visit_schemas import AreaDevicesPage, AreaInput
 from geofence.shapes import ShapeError, shape_of
 from tracking.stays import Stays
 from tracking.store.areas import Area, device_names, fixes_inside

@@ -6,9 +6,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import noun_examples as examples
-from api.answers import Page, answer, paged
-from api.asset_schemas import (
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import (
+    name_cursor,
+    position_cursor,
+    read_name_cursor,
+    read_position_cursor,
+)
+from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import nouns as examples
+from api.identity.auth import Caller, Writer
+from api.schemas.assets import (
     AssetInput,
     AssetPatch,
     AssetQuery,
@@ -19,13 +29,8 @@ from api.asset_schemas import (
     carried_by,
     position_answer,
 )
-from api.auth import Caller, Writer
-from api.cursors import name_cursor, position_cursor, read_name_cursor, read_position_cursor
-from api.etags import changed_meanwhile, tagged, wanted_versions
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
-from api.schemas import NoQuery, check_range
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery, check_range
 from api.services import Services, services_of
 from tracking.custody import Custody, Ref
 from tracking.fence_input import stored_json

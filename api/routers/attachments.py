@@ -6,15 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from msgspec import UNSET
 
-from api import noun_examples as examples
-from api.answers import Page, answer, paged
-from api.asset_schemas import AttachmentInput, AttachmentPatch, AttachmentQuery
-from api.auth import Caller, Writer
-from api.cursors import number_cursor, read_number_cursor
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
-from api.schemas import NoQuery, check_range
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import nouns as examples
+from api.identity.auth import Caller, Writer
+from api.schemas.assets import AttachmentInput, AttachmentPatch, AttachmentQuery
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery, check_range
 from api.services import services_of
 from tracking.access import Principal
 from tracking.custody import FOR_EVER_US, Claim, Kind, Ref

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.answers import Page, page
-from api.auth import Admin
-from api.cursors import audit_cursor, read_audit_cursor
-from api.examples import AUDIT_LINE, page_of
-from api.openapi import documented
-from api.schemas import AuditQuery, check_range
+from api.conventions.answers import Page, page
+from api.conventions.cursors import audit_cursor, read_audit_cursor
+from api.document.route import documented
+from api.examples.fleet import AUDIT_LINE, page_of
+from api.identity.auth import Admin
+from api.schemas.parameters import AuditQuery, check_range
 from api.services import services_of
 from tracking.store.audit import AuditFilter, AuditKey, AuditLine, list_audit
 

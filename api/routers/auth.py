@@ -5,16 +5,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import user_examples as examples
-from api.answers import answer
-from api.auth import Caller
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
-from api.schemas import NoQuery
-from api.services import services_of
-from api.sign_in import hashed, note, own_account, prove_again, refresh, sign_in, sign_out
-from api.user_schemas import (
+from api.conventions.answers import answer
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import users as examples
+from api.identity.auth import Caller
+from api.identity.sign_in import hashed, note, own_account, prove_again, refresh, sign_in, sign_out
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery
+from api.schemas.users import (
     AcceptedAnswer,
     InviteInput,
     JwkSet,
@@ -27,6 +26,7 @@ from api.user_schemas import (
     SignInInput,
     TokenAnswer,
 )
+from api.services import services_of
 from tracking.store.accounts import accept_invite, invited_account, set_password
 from tracking.store.acting import SYSTEM, acting
 from tracking.store.keys import digest_of

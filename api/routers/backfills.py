@@ -6,13 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
-from api import examples
-from api.answers import Page, answer, page
-from api.auth import Caller, Writer
-from api.cursors import backfill_cursor, read_backfill_cursor
-from api.openapi import NDJSON, Content, documented
-from api.problems import Problem, not_found
-from api.schemas import BackfillQuery, NoQuery, Paged
+from api.conventions.answers import Page, answer, page
+from api.conventions.cursors import backfill_cursor, read_backfill_cursor
+from api.conventions.problems import Problem, not_found
+from api.document.route import NDJSON, Content, documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller, Writer
+from api.schemas.parameters import BackfillQuery, NoQuery, Paged
 from api.services import services_of
 from tracking.access import Principal
 from tracking.backfills import Cut, Cutter

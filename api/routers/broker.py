@@ -7,13 +7,13 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from msgspec import Meta
 
-from api.answers import answer
-from api.auth import Caller
 from api.broker_door import Client, Verdict
-from api.fence_schemas import decoded
-from api.openapi import Content, documented
-from api.problems import Problem
-from api.schemas import NoQuery
+from api.conventions.answers import answer
+from api.conventions.problems import Problem
+from api.document.route import Content, documented
+from api.identity.auth import Caller
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery
 from api.services import services_of
 from tracking.broker_access import Access
 from tracking.fence_input import explained

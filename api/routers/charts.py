@@ -5,15 +5,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import examples
-from api.answers import Page, answer, page
-from api.auth import Caller
-from api.chart_schemas import Chart, ChartQuery, Curve
-from api.cursors import measurement_cursor, read_measurement_cursor
-from api.openapi import documented
-from api.problems import Problem, not_found
+from api.conventions.answers import Page, answer, page
+from api.conventions.cursors import measurement_cursor, read_measurement_cursor
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller
 from api.routers.devices import DeviceName
-from api.schemas import MeasurementQuery, check_range
+from api.schemas.charts import Chart, ChartQuery, Curve
+from api.schemas.parameters import MeasurementQuery, check_range
 from api.services import services_of
 from tracking.access import Principal
 from tracking.store.charts import chart_distance, chart_measurements, chart_positions

@@ -5,16 +5,16 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import device_examples as examples
-from api.answers import Page, answer, page
-from api.auth import Caller, Writer
-from api.cursors import number_cursor, read_number_cursor
-from api.device_schemas import CommandInput, CommandsQuery, WaitQuery
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
+from api.conventions.answers import Page, answer, page
+from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import devices as examples
+from api.identity.auth import Caller, Writer
 from api.routers.devices import DeviceName
-from api.schemas import NoQuery
+from api.schemas.devices import CommandInput, CommandsQuery, WaitQuery
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery
 from api.services import Services, services_of
 from tracking.access import Principal
 from tracking.commands import MAX_PAYLOAD_BYTES, Command

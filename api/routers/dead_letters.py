@@ -4,13 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import examples
-from api.answers import Page, answer, paged
-from api.auth import Caller
-from api.cursors import number_cursor, read_number_cursor
-from api.openapi import documented
-from api.problems import not_found
-from api.schemas import DeadLetterQuery, Selected
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.problems import not_found
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller
+from api.schemas.parameters import DeadLetterQuery, Selected
 from api.services import services_of
 from tracking.store.dead_letters import DeadLetter, get_dead_letter, list_dead_letters
 

@@ -6,18 +6,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import webhook_examples as examples
-from api.answers import Page, answer, paged
-from api.auth import Admin
-from api.cursors import number_cursor, read_number_cursor
-from api.examples import page_of
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import webhooks as examples
+from api.examples.fleet import page_of
+from api.identity.auth import Admin
 from api.routers.webhooks import WebhookId, notify_deliverers, stored_webhook
-from api.schemas import NoQuery
-from api.services import services_of
-from api.webhook_schemas import (
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery
+from api.schemas.webhooks import (
     Asked,
     DeliveryQuery,
     DeliveryView,
@@ -25,6 +24,7 @@ from api.webhook_schemas import (
     ReplayInput,
     delivery_view,
 )
+from api.services import services_of
 from tracking.feed import EventRecord
 from tracking.store.deliveries import (
     DeliveryFilter,

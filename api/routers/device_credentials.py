@@ -7,16 +7,16 @@ from uuid import UUID, uuid4
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from api import device_examples as examples
-from api.answers import Page, answer, page
-from api.auth import Caller, Writer
-from api.cursors import number_cursor, read_number_cursor
-from api.device_schemas import CredentialInput, IssuedCredential, RotationInput
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
+from api.conventions.answers import Page, answer, page
+from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import devices as examples
+from api.identity.auth import Caller, Writer
 from api.routers.devices import DeviceName
-from api.schemas import NoQuery, Paged, Selected
+from api.schemas.devices import CredentialInput, IssuedCredential, RotationInput
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery, Paged, Selected
 from api.services import Services, services_of
 from tracking.access import Principal
 from tracking.broker_access import Foreign, common_name_fault, foreign_topics, native_topics

@@ -5,26 +5,34 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import examples
-from api.answers import Many, Page, Refusal, answer, paged, positions_page
-from api.auth import Caller, Writer
-from api.cursors import (
+from api.conventions.answers import Many, Page, Refusal, answer, paged, positions_page
+from api.conventions.cursors import (
     device_cursor,
     position_cursor,
     read_device_cursor,
     read_position_cursor,
 )
-from api.device_schemas import RegistrationInput
-from api.etags import changed_meanwhile, tagged, wanted_versions
-from api.export_schemas import POSITION_FILES, WHOLE
+from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import fleet as examples
 from api.exports.batches import POSITION_COLUMNS
 from api.exports.desk import File
 from api.exports.formats import accepted
-from api.fence_schemas import DeviceInput, DevicesInput, decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
+from api.identity.auth import Caller, Writer
 from api.routers.exports import position_rows
-from api.schemas import DeviceQuery, HistoryQuery, NoQuery, Selected, Text, check_range, parse_bbox
+from api.schemas.devices import RegistrationInput
+from api.schemas.exports import POSITION_FILES, WHOLE
+from api.schemas.fences import DeviceInput, DevicesInput, decoded
+from api.schemas.parameters import (
+    DeviceQuery,
+    HistoryQuery,
+    NoQuery,
+    Selected,
+    Text,
+    check_range,
+    parse_bbox,
+)
 from api.services import services_of
 from tracking.access import Principal
 from tracking.feed import PositionUpdate, fences_notice

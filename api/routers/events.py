@@ -5,13 +5,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import examples
-from api.answers import CLOUDEVENT, Page, answer, paged
-from api.auth import Caller
-from api.cursors import number_cursor, read_number_cursor
-from api.openapi import documented
-from api.problems import not_found
-from api.schemas import EventQuery, Selected, check_range
+from api.conventions.answers import CLOUDEVENT, Page, answer, paged
+from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.problems import not_found
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller
+from api.schemas.parameters import EventQuery, Selected, check_range
 from api.services import services_of
 from tracking.feed import CloudEvent, cloud_event
 from tracking.store.events import EventFilter, get_event, list_events

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import export_schemas as told
-from api.auth import Caller
+from api.conventions.problems import not_found
 from api.exports.batches import (
     EVENT_COLUMNS,
     MEASUREMENT_COLUMNS,
@@ -20,9 +19,10 @@ from api.exports.batches import (
     Trips,
 )
 from api.exports.desk import File, Rows
-from api.problems import not_found
-from api.schemas import Query as Asked
-from api.schemas import check_range, parse_bbox
+from api.identity.auth import Caller
+from api.schemas import exports as told
+from api.schemas.parameters import Query as Asked
+from api.schemas.parameters import check_range, parse_bbox
 from api.services import services_of
 from tracking.access import Principal
 from tracking.feed import cloud_event

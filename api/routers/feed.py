@@ -4,13 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response, WebSocket
 
-from api import examples
-from api.auth import REFUSED, Caller
-from api.dialogue import serve_socket
-from api.event_stream import MEDIA_TYPE, EventStream
-from api.openapi import documented
-from api.problems import unauthorized
-from api.schemas import FeedQuery, parse_bbox
+from api.conventions.problems import unauthorized
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.feed.dialogue import serve_socket
+from api.feed.event_stream import MEDIA_TYPE, EventStream
+from api.identity.auth import REFUSED, Caller
+from api.schemas.parameters import FeedQuery, parse_bbox
 from api.services import services_of
 from tracking.interest import Interest
 

@@ -8,12 +8,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import examples
-from api.answers import Page, Refusal, answer, paged
-from api.auth import Caller, Writer
-from api.cursors import name_cursor, number_cursor, read_name_cursor, read_number_cursor
-from api.etags import changed_meanwhile, replaced_versions, tagged, wanted_versions
-from api.fence_schemas import (
+from api.conventions.answers import Page, Refusal, answer, paged
+from api.conventions.cursors import name_cursor, number_cursor, read_name_cursor, read_number_cursor
+from api.conventions.etags import changed_meanwhile, replaced_versions, tagged, wanted_versions
+from api.conventions.problems import Problem, not_found
+from api.document.route import Content, documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller, Writer
+from api.schemas.fences import (
     MAX_FENCES,
     BulkCounts,
     BulkInput,
@@ -29,9 +31,7 @@ from api.fence_schemas import (
     VersionQuery,
     decoded,
 )
-from api.openapi import Content, documented
-from api.problems import Problem, not_found
-from api.schemas import NoQuery, Paged, parse_bbox
+from api.schemas.parameters import NoQuery, Paged, parse_bbox
 from api.services import Services, services_of
 from tracking.access import Principal
 from tracking.feed import fences_notice

@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api import examples
-from api.answers import answer
-from api.openapi import Content, documented
-from api.schemas import Liveness, Readiness
+from api.conventions.answers import answer
+from api.document.route import Content, documented
+from api.examples import fleet as examples
+from api.schemas.parameters import Liveness, Readiness
 from api.services import Services, services_of
 from tracking.errors import StoreUnavailable
 from tracking.feed import ping

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import examples
-from api.answers import LedgerPage, page
-from api.auth import Caller
-from api.cursors import name_cursor, read_name_cursor
-from api.openapi import documented
-from api.schemas import LedgerQuery
+from api.conventions.answers import LedgerPage, page
+from api.conventions.cursors import name_cursor, read_name_cursor
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller
+from api.schemas.parameters import LedgerQuery
 from api.services import services_of
 from tracking.store.ledger import ledger_totals, list_ledger
 

@@ -9,9 +9,9 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from api.answers import answer
-from api.openapi import documented
-from api.schemas import NoQuery
+from api.conventions.answers import answer
+from api.document.route import documented
+from api.schemas.parameters import NoQuery
 from api.services import services_of
 
 router = APIRouter(tags=["map"])

@@ -4,15 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import noun_examples as examples
-from api.answers import answer
-from api.auth import Caller
-from api.openapi import documented
-from api.problems import not_found
+from api.conventions.answers import answer
+from api.conventions.problems import not_found
+from api.document.route import documented
+from api.examples import nouns as examples
+from api.identity.auth import Caller
 from api.routers.shipments import details
-from api.schemas import MAX_ITEMS, NoQuery, Text
+from api.schemas.parameters import MAX_ITEMS, NoQuery, Text
+from api.schemas.shipments import OrderTracking
 from api.services import services_of
-from api.shipment_schemas import OrderTracking
 from tracking.store.shipments import ShipmentFilter, list_shipments
 
 router = APIRouter(prefix="/v1/orders", tags=["orders"])

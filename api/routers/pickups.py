@@ -5,13 +5,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import pickup_examples as examples
-from api.answers import Page, answer, paged
-from api.auth import Caller, Writer
-from api.cursors import number_cursor, read_number_cursor
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.pickup_schemas import (
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import pickups as examples
+from api.identity.auth import Caller, Writer
+from api.routers.shipments import announce, check_fences, tenant_of
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery, check_range
+from api.schemas.pickups import (
     AttemptInput,
     PickupInput,
     PickupPatch,
@@ -21,11 +24,8 @@ from api.pickup_schemas import (
     draft_of,
     view_of,
 )
-from api.problems import Problem, not_found
-from api.routers.shipments import announce, check_fences, tenant_of
-from api.schemas import NoQuery, check_range
+from api.schemas.shipments import window_of
 from api.services import services_of
-from api.shipment_schemas import window_of
 from tracking.access import Principal
 from tracking.store.pickups import (
     EditedPickup,

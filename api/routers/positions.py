@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import examples
-from api.answers import Page, positions_page
-from api.auth import Caller
-from api.cursors import name_cursor, read_name_cursor
-from api.openapi import documented
-from api.schemas import LatestQuery, parse_bbox
+from api.conventions.answers import Page, positions_page
+from api.conventions.cursors import name_cursor, read_name_cursor
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller
+from api.schemas.parameters import LatestQuery, parse_bbox
 from api.services import services_of
 from tracking.feed import PositionUpdate
 from tracking.store.devices import DeviceFilter, list_latest

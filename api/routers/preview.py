@@ -9,15 +9,15 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from api import examples
-from api.auth import Caller
-from api.fence_schemas import decoded
-from api.openapi import NDJSON, documented
-from api.preview_schemas import Broken, PreviewInput, PreviewLine, PreviewSchema
-from api.problems import Problem
-from api.schemas import NoQuery
+from api.conventions.problems import Problem
+from api.conventions.streamed import Streamed
+from api.document.route import NDJSON, documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery
+from api.schemas.preview import Broken, PreviewInput, PreviewLine, PreviewSchema
 from api.services import services_of
-from api.streamed import Streamed
 from tracking.access import Principal
 from tracking.errors import InputError, SchemaOutdated, StoreUnavailable, WaymarkError
 from tracking.feed import EventRecord, cloud_event

@@ -7,14 +7,18 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.answers import Page, answer, paged
-from api.auth import Admin
-from api.cursors import number_cursor, read_number_cursor
-from api.examples import page_of
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples.fleet import page_of
 from api.exports.desk import File
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.privacy_schemas import (
+from api.identity.auth import Admin
+from api.routers.devices import DeviceName
+from api.routers.users import UserId
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery, Paged
+from api.schemas.privacy import (
     DOSSIER_OF_DEVICE,
     DOSSIER_OF_PERSON,
     ERASURE,
@@ -23,10 +27,6 @@ from api.privacy_schemas import (
     ErasureInput,
     Lines,
 )
-from api.problems import Problem, not_found
-from api.routers.devices import DeviceName
-from api.routers.users import UserId
-from api.schemas import NoQuery, Paged
 from api.services import services_of
 from tracking.store.connection import Connection
 from tracking.store.devices import devices_of

@@ -4,8 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import examples
-from api.alert_schemas import (
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import name_cursor, read_name_cursor
+from api.conventions.etags import changed_meanwhile, replaced_versions, tagged, wanted_versions
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller, Writer
+from api.schemas.alerts import (
     DeviceAlerts,
     RuleInput,
     RuleQuery,
@@ -16,14 +22,8 @@ from api.alert_schemas import (
     rule_of,
     rule_view,
 )
-from api.answers import Page, answer, paged
-from api.auth import Caller, Writer
-from api.cursors import name_cursor, read_name_cursor
-from api.etags import changed_meanwhile, replaced_versions, tagged, wanted_versions
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
-from api.schemas import NoQuery, Paged
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery, Paged
 from api.services import services_of
 from tracking.alert_life import alert_view
 from tracking.store.alert_trial import try_rule

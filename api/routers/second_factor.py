@@ -5,16 +5,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import user_examples as examples
-from api.answers import answer
-from api.auth import Caller
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem
-from api.schemas import NoQuery
+from api.conventions.answers import answer
+from api.conventions.problems import Problem
+from api.document.route import documented
+from api.examples import users as examples
+from api.identity.auth import Caller
+from api.identity.sign_in import Code, own_account, prove_again, totp_secret
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery
+from api.schemas.users import CodeInput, EnrolAnswer, OwnerInput, RecoveryAnswer
 from api.services import services_of
-from api.sign_in import Code, own_account, prove_again, totp_secret
-from api.user_schemas import CodeInput, EnrolAnswer, OwnerInput, RecoveryAnswer
 from tracking.second_factor import (
     enrolment_uri,
     matching_step,

@@ -11,16 +11,16 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
-from api import noun_examples as examples
-from api.answers import answer
-from api.auth import Caller, Writer
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
+from api.conventions.answers import answer
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import nouns as examples
+from api.identity.auth import Caller, Writer
 from api.routers.shipments import ShipmentId
-from api.schemas import NoQuery
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery
+from api.schemas.share import MadeLink, ShareInput, ShareLinks, expiry_of
 from api.services import services_of
-from api.share_schemas import MadeLink, ShareInput, ShareLinks, expiry_of
 from tracking.custody import Custody, Ref
 from tracking.sharing import LastSeen, SharedShipment, shared
 from tracking.store.acting import SYSTEM, Mandate, acting

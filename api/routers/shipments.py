@@ -7,19 +7,23 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import noun_examples as examples
-from api.answers import Page, answer, paged
-from api.asset_schemas import TrackPage, TrackQuery, carried_by
-from api.auth import Caller, Writer
-from api.cursors import number_cursor, position_cursor, read_number_cursor, read_position_cursor
-from api.etags import changed_meanwhile, tagged, wanted_versions
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import (
+    number_cursor,
+    position_cursor,
+    read_number_cursor,
+    read_position_cursor,
+)
+from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import nouns as examples
+from api.identity.auth import Caller, Writer
 from api.routers.assets import track_range
-from api.schemas import NoQuery, Paged, check_range
-from api.services import Services, services_of
-from api.shipment_schemas import (
+from api.schemas.assets import TrackPage, TrackQuery, carried_by
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery, Paged, check_range
+from api.schemas.shipments import (
     OverrideInput,
     Overrides,
     ShipmentDetail,
@@ -34,6 +38,7 @@ from api.shipment_schemas import (
     seen_at,
     view_of,
 )
+from api.services import Services, services_of
 from tracking.access import Principal
 from tracking.custody import Custody, Ref
 from tracking.feed import (

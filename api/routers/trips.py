@@ -5,13 +5,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import examples
-from api.answers import Page, answer, paged
-from api.auth import Caller
-from api.cursors import read_trip_cursor, trip_cursor
-from api.openapi import documented
-from api.problems import not_found
-from api.schemas import NoQuery, TripQuery, check_range
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import read_trip_cursor, trip_cursor
+from api.conventions.problems import not_found
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller
+from api.schemas.parameters import NoQuery, TripQuery, check_range
 from api.services import services_of
 from tracking.store.trips import Trip, TripFilter, get_trip, list_trips
 

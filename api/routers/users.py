@@ -4,17 +4,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import user_examples as examples
-from api.answers import Page, answer, paged
-from api.auth import Admin
-from api.cursors import name_cursor, read_name_cursor
-from api.etags import changed_meanwhile, tagged, wanted_versions
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
-from api.schemas import NoQuery
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import name_cursor, read_name_cursor
+from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import users as examples
+from api.identity.auth import Admin
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery
+from api.schemas.users import Invited, UserChange, UserInput, UserQuery
 from api.services import services_of
-from api.user_schemas import Invited, UserChange, UserInput, UserQuery
 from tracking.access import Principal
 from tracking.store.keys import digest_of
 from tracking.store.users import (

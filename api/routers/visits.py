@@ -9,15 +9,15 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api import examples
-from api.answers import Page, answer, paged
-from api.auth import Caller
-from api.cursors import read_visit_cursor, visit_cursor
-from api.openapi import CSV, Content, documented
-from api.problems import Problem
-from api.schemas import check_range
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import read_visit_cursor, visit_cursor
+from api.conventions.problems import Problem
+from api.document.route import CSV, Content, documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller
+from api.schemas.parameters import check_range
+from api.schemas.visits import VisitQuery, VisitSummaryPage
 from api.services import services_of
-from api.visit_schemas import VisitQuery, VisitSummaryPage
 from tracking.access import Principal
 from tracking.store.pool import ReadPool
 from tracking.store.visits import Scope, Visit, VisitFilter, list_visits

@@ -6,18 +6,17 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api import webhook_examples as examples
-from api.answers import Page, answer, paged
-from api.auth import Admin
-from api.cursors import name_cursor, read_name_cursor
-from api.etags import changed_meanwhile, tagged, wanted_versions
-from api.examples import page_of
-from api.fence_schemas import decoded
-from api.openapi import documented
-from api.problems import Problem, not_found
-from api.schemas import NoQuery, Paged
-from api.services import Services, services_of
-from api.webhook_schemas import (
+from api.conventions.answers import Page, answer, paged
+from api.conventions.cursors import name_cursor, read_name_cursor
+from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
+from api.conventions.problems import Problem, not_found
+from api.document.route import documented
+from api.examples import webhooks as examples
+from api.examples.fleet import page_of
+from api.identity.auth import Admin
+from api.schemas.fences import decoded
+from api.schemas.parameters import NoQuery, Paged
+from api.schemas.webhooks import (
     Limits,
     NewSecret,
     RotationInput,
@@ -29,6 +28,7 @@ from api.webhook_schemas import (
     patched,
     webhook_view,
 )
+from api.services import Services, services_of
 from tracking.access import Principal
 from tracking.egress import Egress
 from tracking.feed import webhooks_notice

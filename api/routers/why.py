@@ -6,14 +6,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import examples
-from api.answers import answer
-from api.auth import Caller
-from api.openapi import documented
-from api.problems import not_found
-from api.schemas import Selected
+from api.conventions.answers import answer
+from api.conventions.problems import not_found
+from api.document.route import documented
+from api.examples import fleet as examples
+from api.identity.auth import Caller
+from api.schemas.parameters import Selected
+from api.schemas.visits import WhyNotQuery
 from api.services import services_of
-from api.visit_schemas import WhyNotQuery
 from tracking.fold import Rules
 from tracking.settings import Settings
 from tracking.store.evidence import Question, absence_evidence, event_evidence

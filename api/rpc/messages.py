@@ -9,7 +9,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from api.rpc import tracking_pb2 as pb
-from api.schemas import checked_bbox
+from api.schemas.parameters import checked_bbox
 from tracking.errors import InputError
 from tracking.feed import EventRecord, PositionUpdate
 from tracking.store.devices import Bbox, DeviceView

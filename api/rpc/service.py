@@ -12,9 +12,7 @@ from google.protobuf.message import Message as ProtoMessage
 from grpc.aio import ServicerContext
 from pydantic import TypeAdapter, ValidationError
 
-from api.auth import REFUSED
-from api.credentials import Grant
-from api.cursors import (
+from api.conventions.cursors import (
     name_cursor,
     number_cursor,
     position_cursor,
@@ -22,14 +20,16 @@ from api.cursors import (
     read_number_cursor,
     read_position_cursor,
 )
-from api.problems import Problem, forbidden, not_found, unauthorized
+from api.conventions.problems import Problem, forbidden, not_found, unauthorized
+from api.feed.session import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHORIZED, Closing, Session, first_of
+from api.identity.auth import REFUSED
+from api.identity.credentials import Grant
 from api.rpc import tracking_pb2 as pb
 from api.rpc.messages import bbox_of, device_message, event_message, given, position_message
 from api.rpc.streams import RpcLink, events_wire, positions_wire
 from api.rpc.tracking_pb2_grpc import TrackingServiceServicer
-from api.schemas import DeviceQuery, EventQuery, HistoryQuery, Text, check_range
+from api.schemas.parameters import DeviceQuery, EventQuery, HistoryQuery, Text, check_range
 from api.services import Services
-from api.session import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHORIZED, Closing, Session, first_of
 from tracking.errors import InputError, ProviderUnavailable, StoreUnavailable
 from tracking.interest import Interest
 from tracking.quality import Quality

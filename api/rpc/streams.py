@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 from google.protobuf.message import Message as ProtoMessage
 
-from api.messages import Message, Wire
+from api.feed.messages import Message, Wire
 from api.rpc import tracking_pb2 as pb
 from api.rpc.messages import event_message, position_message
 from tracking.feed import PositionUpdate, decode_event

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import msgspec
 from redis import Redis
 
-from api.audience import InterestIndex
-from api.feed_schemas import Filter, interest_of
+from api.feed.audience import InterestIndex
+from api.feed.requests import Filter, interest_of
 from tests.benchmarks.audience import Crowd, filter_of
 from tests.benchmarks.fixes import DEVICES, GROUND, fix
 from tests.benchmarks.processes import Meter, Others, Program

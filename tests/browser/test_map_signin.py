@@ -123,10 +123,10 @@ def test_it_renews_itself_before_the_end_and_the_feed_stays_open(
     watched: Watched, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The map renews a minute early, so this is every two seconds; in truth tokens end after five.
-    monkeypatch.setattr("api.sign_in.ACCESS_S", 62)
+    monkeypatch.setattr("api.identity.sign_in.ACCESS_S", 62)
     monkeypatch.setattr("tracking.tokens.ACCESS_S", 5)
     monkeypatch.setattr("tracking.tokens.LEEWAY_S", 0)
-    monkeypatch.setattr("api.session._GUARD_S", 0.1)
+    monkeypatch.setattr("api.feed.session._GUARD_S", 0.1)
     town.join()
     page = watched.page
     sockets: list[str] = []
@@ -148,7 +148,7 @@ def test_it_renews_itself_before_the_end_and_the_feed_stays_open(
 def test_a_duplicated_tab_shares_the_session_and_neither_is_thrown_out(
     watched: Watched, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.sign_in.ACCESS_S", 62)
+    monkeypatch.setattr("api.identity.sign_in.ACCESS_S", 62)
     town.join()
     page = watched.page
     page.goto(town.url)
@@ -190,8 +190,8 @@ def test_signing_out_ends_the_session_and_forgets_it(watched: Watched, town: Tow
 def test_whoever_is_signed_out_elsewhere_is_asked_to_sign_in(
     watched: Watched, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.session._GUARD_S", 0.1)
-    monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+    monkeypatch.setattr("api.feed.session._GUARD_S", 0.1)
+    monkeypatch.setattr("api.identity.credentials._REMEMBERED_S", 0.0)
     town.join()
     page = watched.page
     page.goto(town.url)

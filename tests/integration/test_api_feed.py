@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from api import dialogue, session
+from api.feed import dialogue, session
 from tests.integration.api_site import Rows, Site, api_site, later
 from tests.integration.feed_client import FeedClient, feed_client
 from tests.integration.feed_source import closed_slow, publish, publish_position
@@ -63,7 +63,7 @@ class TestWhoMayListen:
         self, site: Site, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(session, "_GUARD_S", 0.05)
-        monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+        monkeypatch.setattr("api.identity.credentials._REMEMBERED_S", 0.0)
         async with feed_client(site) as client:
             await client.subscribe()
             revoke_key(database_url, list_keys(database_url)[0].id)
@@ -73,7 +73,7 @@ class TestWhoMayListen:
         self, site: Site, database_url: str, monkeypatch: pytest.MonkeyPatch, rows: Rows
     ) -> None:
         monkeypatch.setattr(session, "_GUARD_S", 0.05)
-        monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+        monkeypatch.setattr("api.identity.credentials._REMEMBERED_S", 0.0)
         async with feed_client(site) as client:
             await client.subscribe(since=0)
             newer = create_key(database_url, "default", "newer")
@@ -214,7 +214,7 @@ class TestWhatArrives:
         publisher: Publisher,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("api.fanout._HEARTBEAT_S", 0.05)
+        monkeypatch.setattr("api.feed.fanout._HEARTBEAT_S", 0.05)
         async with api_site(database_url, valkey_url) as site, feed_client(site) as client:
             assert "cursor" not in await client.next("heartbeat")
             await client.subscribe("deaf", filter={"types": ["trip.ended"]})
@@ -370,7 +370,7 @@ class TestNothingMissingNothingDouble:
         self, site: Site, rows: Rows, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(session, "_CATCH_UP_PAGE", 7)
-        monkeypatch.setattr("api.fanout._RECHECK_S", 0.2)
+        monkeypatch.setattr("api.feed.fanout._RECHECK_S", 0.2)
         total = 400
         luck = random.Random(20260308)
 
@@ -443,7 +443,7 @@ class TestRedisAway:
     async def test_what_a_cut_off_publisher_did_not_say_is_found_in_time(
         self, site: Site, rows: Rows, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("api.fanout._RECHECK_S", 0.1)
+        monkeypatch.setattr("api.feed.fanout._RECHECK_S", 0.1)
         async with feed_client(site) as client:
             await client.subscribe()
             rows.event("t1")
@@ -494,7 +494,7 @@ class TestSlowClients:
     async def test_one_that_never_reads_again_is_let_go(
         self, site: Site, rows: Rows, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("api.socket.ABORT_AFTER_S", 0.2)
+        monkeypatch.setattr("api.feed.socket.ABORT_AFTER_S", 0.2)
         async with feed_client(site) as slow:
             slow.socket.transport.pause_reading()
             await slow.send(op="subscribe", id="s")

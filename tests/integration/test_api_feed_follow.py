@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api import session
+from api.feed import session
 from tests.integration.api_site import Rows, Site, api_site, later
 from tests.integration.feed_client import feed_client
 from tests.integration.feed_source import publish, publish_position

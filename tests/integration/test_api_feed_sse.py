@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from api import session
+from api.feed import session
 from tests.integration.api_site import Rows, Site, api_site
 from tests.integration.event_stream import event_stream
 from tests.integration.feed_client import feed_client
@@ -77,7 +77,7 @@ async def test_heartbeats_are_comments_that_move_the_last_event_id(
     publisher: Publisher,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("api.fanout._HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("api.feed.fanout._HEARTBEAT_S", 0.05)
     async with (
         api_site(database_url, valkey_url) as site,
         event_stream(site, type="trip.ended") as stream,
@@ -133,7 +133,7 @@ async def test_a_revoked_key_ends_the_stream(
     site: Site, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "_GUARD_S", 0.05)
-    monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+    monkeypatch.setattr("api.identity.credentials._REMEMBERED_S", 0.0)
     async with event_stream(site) as stream:
         await stream.next("snapshot")
         revoke_key(database_url, list_keys(database_url)[0].id)
@@ -152,7 +152,7 @@ async def test_a_restart_ends_the_stream_and_says_so(database_url: str, valkey_u
 async def test_one_that_never_reads_is_let_go_and_resumes_without_loss(
     site: Site, rows: Rows, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.event_stream._FAREWELL_WITHIN_S", 0.2)
+    monkeypatch.setattr("api.feed.event_stream._FAREWELL_WITHIN_S", 0.2)
     padding = {"p": "x" * 20_000}
     async with event_stream(site, since=0) as slow:
         await slow.next("snapshot")

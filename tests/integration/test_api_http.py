@@ -88,7 +88,7 @@ class TestKeys:
     async def test_a_revoked_key_is_refused(
         self, site: Site, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+        monkeypatch.setattr("api.identity.credentials._REMEMBERED_S", 0.0)
         assert (await site.get("/v1/devices")).status_code == 200
         info = list_keys(database_url)[0]
         assert info.last_used_at is not None

@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from api.app import create_app
-from api.openapi_document import operations_of
+from api.document.openapi import operations_of
 from tests.integration.api_site import NOON, Rows, Site, api_site, client_of, later
 from tests.integration.feed_client import feed_client
 from tracking.access import PARTY_NOUNS

@@ -159,7 +159,7 @@ async def test_what_was_done_is_not_done_again_when_its_answer_was_lost(
         raise StoreUnavailable("the database is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr("api.idempotency.keep_answer", away)
+        patch.setattr("api.conventions.idempotency.keep_answer", away)
         assert (await post(site)).status_code == 201
     running = await post(site)
     assert_problem(running, 409)

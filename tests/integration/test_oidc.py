@@ -8,7 +8,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from api import session
+from api.feed import session
 from tests.integration.api_site import Site, api_site, client_of
 from tests.integration.feed_client import feed_client
 from tests.integration.oidc_provider import Remote, provider
@@ -30,8 +30,8 @@ def theirs() -> Iterator[Remote]:
 async def site(
     database_url: str, valkey_url: str, theirs: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Site]:
-    monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
-    monkeypatch.setattr("api.oidc._AT_MOST_EVERY_S", 0.0)
+    monkeypatch.setattr("api.identity.credentials._REMEMBERED_S", 0.0)
+    monkeypatch.setattr("api.identity.oidc._AT_MOST_EVERY_S", 0.0)
     create_tenant(database_url, "acme")
     key = create_key(database_url, "acme", "admin", "admin")
     settings = {"oidc": [configured(theirs)]}
@@ -143,7 +143,7 @@ async def test_invented_keys_are_not_a_way_to_have_us_ask_for_ever(
     site: Site, theirs: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await status(site, theirs.token()) == 200
-    monkeypatch.setattr("api.oidc._AT_MOST_EVERY_S", 3_600.0)
+    monkeypatch.setattr("api.identity.oidc._AT_MOST_EVERY_S", 3_600.0)
     for n in range(20):
         assert await status(site, theirs.token(kid=f"invented-{n}")) == 401
     assert theirs.fetches() == 1
@@ -160,7 +160,7 @@ async def test_while_the_provider_is_away_its_keys_stay_good(
 ) -> None:
     token = theirs.token()
     assert await status(site, token) == 200
-    monkeypatch.setattr("api.oidc._FRESH_S", -1.0)
+    monkeypatch.setattr("api.identity.oidc._FRESH_S", -1.0)
     theirs.stop()
     for _ in range(3):
         assert await status(site, token) == 200

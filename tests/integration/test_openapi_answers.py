@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 
 from api.app import create_app
-from api.openapi_document import operations_of
-from api.operations import NDJSON
+from api.document.openapi import operations_of
+from api.document.operations import NDJSON
 from tests.integration.api_site import Rows, Site, api_site
 from tracking.settings import load_settings
 from tracking.store.keys import create_key

@@ -340,7 +340,7 @@ class TestStreams:
     async def test_an_idle_stream_tells_how_far_it_is(
         self, rpc: Rpc, rows: Rows, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("api.fanout._HEARTBEAT_S", 0.05)
+        monkeypatch.setattr("api.feed.fanout._HEARTBEAT_S", 0.05)
         last = rows.event("van-1")
         stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(), metadata=rpc.auth())
         told = await messages(stream, 3)
@@ -365,8 +365,8 @@ class TestStreams:
     async def test_a_revoked_key_ends_a_stream(
         self, rpc: Rpc, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("api.session._GUARD_S", 0.05)
-        monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+        monkeypatch.setattr("api.feed.session._GUARD_S", 0.05)
+        monkeypatch.setattr("api.identity.credentials._REMEMBERED_S", 0.0)
         stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(), metadata=rpc.auth())
         await messages(stream, 1)
         revoke_key(database_url, list_keys(database_url)[0].id)
@@ -377,7 +377,7 @@ class TestStreams:
     async def test_a_reader_that_does_not_read_is_sent_away_to_come_back_with_its_cursor(
         self, rpc: Rpc, rows: Rows, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("api.hub.MAX_EVENTS", 20)
+        monkeypatch.setattr("api.feed.hub.MAX_EVENTS", 20)
         monkeypatch.setattr("api.rpc.streams._ROOM_BYTES", 100)
         stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(since=0), metadata=rpc.auth())
         await messages(stream, 1)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from schemathesis.engine import events, from_schema
 
 from api.app import create_app
-from api.openapi_document import operations_of
+from api.document.openapi import operations_of
 from tests.integration.api_site import Rows
 from tests.integration.test_api_process import answers, api_process
 from tests.services import free_port, wait_until

@@ -17,7 +17,7 @@ import pytest
 from websockets.sync.client import connect
 
 from api.app import create_app
-from api.openapi_document import operations_of
+from api.document.openapi import operations_of
 from tests.conftest import FLAVOURS
 from tests.integration.api_site import ThreadedSite
 from tests.integration.world import Land, rows_of

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api import session
+from api.feed import session
 from tests.integration.api_site import api_site, client_of
 from tests.integration.feed_client import feed_client
 from tests.integration.identity_site import SECRET, People, people_of
@@ -21,7 +21,7 @@ ANN = "ann@acme.example"
 async def people(
     database_url: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[People]:
-    monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+    monkeypatch.setattr("api.identity.credentials._REMEMBERED_S", 0.0)
     async with people_of(database_url, valkey_url) as people:
         await people.join(ANN)
         yield people
@@ -271,7 +271,7 @@ class TestSigningKeys:
     async def test_an_old_key_is_followed_by_a_new_one_and_its_tokens_stay_good(
         self, people: People, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("api.keyring._READ_AGAIN_S", 0.0)
+        monkeypatch.setattr("api.identity.keyring._READ_AGAIN_S", 0.0)
         old = await people.sign_in(ANN)
         people.sql("UPDATE signing_key SET made_at = now() - interval '30 days'")
         await people.sign_in(ANN)

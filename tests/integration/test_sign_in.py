@@ -12,7 +12,7 @@ import psycopg
 import pyotp
 import pytest
 
-from api.password_threads import _THREADS
+from api.identity.password_threads import _THREADS
 from tests.integration.api_site import api_site
 from tests.integration.identity_site import PASSWORD, SECRET, People, people_of
 from tracking.passwords import is_password
@@ -25,7 +25,7 @@ ANN = "ann@acme.example"
 async def people(
     database_url: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[People]:
-    monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+    monkeypatch.setattr("api.identity.credentials._REMEMBERED_S", 0.0)
     async with people_of(database_url, valkey_url) as people:
         yield people
 
@@ -214,7 +214,7 @@ class TestBeingKeptOut:
     async def test_too_many_at_once_are_sent_away_before_anything_is_counted(
         self, people: People, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("api.password_threads._WAITING", 0)
+        monkeypatch.setattr("api.identity.password_threads._WAITING", 0)
         await people.invite(ANN)
         refused = await people.try_in(ANN)
         assert refused.status_code == 429
@@ -231,7 +231,7 @@ class TestBeingKeptOut:
             assert finish.wait(60)
             return is_password(kept, password)
 
-        monkeypatch.setattr("api.sign_in.is_password", slow)
+        monkeypatch.setattr("api.identity.sign_in.is_password", slow)
         busy = [asyncio.create_task(people.try_in(f"{n}@a.example")) for n in range(15)]
         for _ in range(_THREADS):
             assert await asyncio.to_thread(begun.acquire, timeout=60)
@@ -253,7 +253,7 @@ class TestBeingKeptOut:
             assert finish.wait(60)
             return is_password(kept, password)
 
-        monkeypatch.setattr("api.sign_in.is_password", slow)
+        monkeypatch.setattr("api.identity.sign_in.is_password", slow)
         entering = asyncio.create_task(people.try_in(ANN))
         assert await asyncio.to_thread(begun.wait, 60)
         path = f"/v1/users/{user['id']}"

@@ -19,7 +19,7 @@ ANN, BOB = "ann@acme.example", "bob@acme.example"
 async def people(
     database_url: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[People]:
-    monkeypatch.setattr("api.credentials._REMEMBERED_S", 0.0)
+    monkeypatch.setattr("api.identity.credentials._REMEMBERED_S", 0.0)
     async with people_of(database_url, valkey_url) as people:
         yield people
 

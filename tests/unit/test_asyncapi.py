@@ -12,11 +12,11 @@ import jsonschema
 import msgspec
 import pytest
 
-from api import messages
-from api.examples import ALERT, EVENT, POSITION
-from api.feed_frames import FRAMES
-from api.feed_schemas import requests
-from api.messages import Message, head_of
+from api.examples.fleet import ALERT, EVENT, POSITION
+from api.feed import messages
+from api.feed.frames import FRAMES
+from api.feed.messages import Message, head_of
+from api.feed.requests import requests
 from api.routers.reference import FILES
 from ingest.decoders.native import CHANNELS
 from tracking.feed import (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import aiohttp
 import psycopg
 
-from api.oidc import fetch_keys
+from api.identity.oidc import fetch_keys
 from tracking.errors import StoreError
 from tracking.seal import Seal
 from tracking.settings import Settings

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from h3.api import basic_int as h3
 
-from api.messages import Wire, websocket_text
+from api.feed.messages import Wire, websocket_text
 from tracking.feed import LiveEvent, LivePosition
 from tracking.times import from_us
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.audience import InterestIndex
+from api.feed.audience import InterestIndex
 from tests.unit.api.live import event, position
 from tracking.feed import LiveEvent, LivePosition
 from tracking.interest import Interest

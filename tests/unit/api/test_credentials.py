@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.credentials import Credentials, KeyProof, Proof
+from api.identity.credentials import Credentials, KeyProof, Proof
 from tracking.access import Principal
 from tracking.errors import StoreUnavailable
 from tracking.store.keys import digest_of
@@ -72,7 +72,7 @@ async def test_an_outage_is_not_remembered_as_a_wrong_key() -> None:
 
 
 async def test_guessing_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.credentials._REMEMBERED", 10)
+    monkeypatch.setattr("api.identity.credentials._REMEMBERED", 10)
     register = Register()
     for number in range(100):
         await register.principal(f"guess {number}")

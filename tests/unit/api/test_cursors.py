@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.cursors import (
+from api.conventions.cursors import (
     name_cursor,
     number_cursor,
     position_cursor,
@@ -14,7 +14,7 @@ from api.cursors import (
     read_number_cursor,
     read_position_cursor,
 )
-from api.problems import Problem
+from api.conventions.problems import Problem
 from tracking.store.positions import PositionKey
 from tracking.times import from_us
 

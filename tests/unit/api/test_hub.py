@@ -5,7 +5,7 @@ from datetime import datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.hub import (
+from api.feed.hub import (
     MAX_EVENT_BYTES,
     MAX_EVENTS,
     Batch,
@@ -15,7 +15,7 @@ from api.hub import (
     PositionLine,
     Subscription,
 )
-from api.messages import Message, pong_message
+from api.feed.messages import Message, pong_message
 from tests.unit.api.live import Notepad, at, event, position, told
 from tracking.interest import Interest
 

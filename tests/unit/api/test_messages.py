@@ -8,7 +8,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from api.messages import (
+from api.feed.messages import (
     Message,
     error_message,
     event_message,

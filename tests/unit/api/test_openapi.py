@@ -8,7 +8,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from api.app import create_app
-from api.openapi_document import operations_of
+from api.document.openapi import operations_of
 from tracking.settings import load_settings
 
 DOCUMENT = create_app(load_settings()).openapi()

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from api.problems import Problem
-from api.schemas import EventQuery, HistoryQuery, check_range, checked_bbox, parse_bbox
+from api.conventions.problems import Problem
+from api.schemas.parameters import EventQuery, HistoryQuery, check_range, checked_bbox, parse_bbox
 from tracking.quality import Quality
 from tracking.store.devices import Bbox
 

@@ -1,0 +1,1 @@
+"""What the api says of itself."""

@@ -1,0 +1,1 @@
+"""The live feed: who wants what, who gets it, and how it is carried."""

@@ -1,0 +1,1 @@
+"""What requests and answers are made of, a module per noun."""
