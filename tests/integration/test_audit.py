@@ -62,7 +62,8 @@ async def test_a_device_edited_by_a_person_is_told_and_one_that_reports_is_not(
     await site.client.patch("/v1/devices/van-7", json={"tags": ["cold"]})
     (line,) = await _lines(site.client)
     assert (line["noun"], line["key"], line["action"]) == ("devices", "van-7", "update")
-    assert (line["before"], line["after"]) == ({"tags": []}, {"tags": ["cold"]})
+    assert line["before"] == {"tags": [], "version": 1}
+    assert line["after"] == {"tags": ["cold"], "version": 2}
 
 
 async def test_an_edit_that_fails_leaves_no_line(site: Site) -> None:

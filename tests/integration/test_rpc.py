@@ -41,6 +41,13 @@ class Rpc:
 
 
 @pytest.fixture
+def impatient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats of the api that `rpc` starts after this come at once."""
+    assert "rpc" not in request.node.funcargs
+    monkeypatch.setattr("api.feed.fanout._HEARTBEAT_S", 0.05)
+
+
+@pytest.fixture
 async def rpc(database_url: str, valkey_url: str) -> AsyncIterator[Rpc]:
     port = free_port()
     async with api_site(database_url, valkey_url, grpc_port=port) as site:
@@ -337,10 +344,8 @@ class TestStreams:
         begin, gap = await messages(stream, 2)
         assert begin.heartbeat_cursor == gap.gap_cursor == last.cursor
 
-    async def test_an_idle_stream_tells_how_far_it_is(
-        self, rpc: Rpc, rows: Rows, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("api.feed.fanout._HEARTBEAT_S", 0.05)
+    @pytest.mark.usefixtures("impatient")
+    async def test_an_idle_stream_tells_how_far_it_is(self, rpc: Rpc, rows: Rows) -> None:
         last = rows.event("van-1")
         stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(), metadata=rpc.auth())
         told = await messages(stream, 3)
