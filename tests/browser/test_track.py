@@ -11,20 +11,22 @@ from tests.browser.conftest import Watched
 from tests.integration.api_site import Rows, ThreadedSite
 from tracking.store.keys import create_key
 
-NOW = datetime.now(UTC)
-STOPS = [
-    {"kind": "pickup", "name": "Secret depot", "place": {"lon": 5.0, "lat": 52.0}},
-    {
-        "kind": "delivery",
-        "name": "Shop <b>North</b>",
-        "place": {"lon": 5.1, "lat": 52.0, "address": "Long Street 4"},
-        "window": {
-            "from": (NOW + timedelta(hours=1)).isoformat(),
-            "to": (NOW + timedelta(hours=2)).isoformat(),
-            "time_zone": "Europe/Amsterdam",
+
+def stops(now: datetime) -> list[dict[str, object]]:
+    """A depot, and a shop that expects the shipment in an hour."""
+    return [
+        {"kind": "pickup", "name": "Secret depot", "place": {"lon": 5.0, "lat": 52.0}},
+        {
+            "kind": "delivery",
+            "name": "Shop <b>North</b>",
+            "place": {"lon": 5.1, "lat": 52.0, "address": "Long Street 4"},
+            "window": {
+                "from": (now + timedelta(hours=1)).isoformat(),
+                "to": (now + timedelta(hours=2)).isoformat(),
+                "time_zone": "Europe/Amsterdam",
+            },
         },
-    },
-]
+    ]
 
 
 class Shop:
@@ -48,17 +50,18 @@ class Shop:
 
 @pytest.fixture
 def shop(database_url: str, valkey_url: str) -> Iterator[Shop]:
+    now = datetime.now(UTC)
     with Rows(database_url) as rows, ThreadedSite(database_url, valkey_url) as (url, _):
-        rows.fixes(rows.device("gps"), 4, start=NOW - timedelta(seconds=20))
+        rows.fixes(rows.device("gps"), 4, start=now - timedelta(seconds=20))
         shop = Shop(url, create_key(database_url, "default", "dispatch", "dispatcher"))
         with shop.client:
-            shop.post("/v1/shipments", {"id": "s1", "order_ref": "o-77", "stops": STOPS})
+            shop.post("/v1/shipments", {"id": "s1", "order_ref": "o-77", "stops": stops(now)})
             shop.post(
                 "/v1/attachments",
                 {
                     "load": {"kind": "shipment", "id": "s1"},
                     "carrier": {"kind": "device", "id": "gps"},
-                    "from": (NOW - timedelta(hours=1)).isoformat(),
+                    "from": (now - timedelta(hours=1)).isoformat(),
                 },
             )
             yield shop
