@@ -22,7 +22,7 @@ _READING = {"GET", "HEAD"}
 class _WhoMay(SecurityBase):
     """Who asks, if they may read, change or administer the noun of the route.
 
-    A dependency by itself: nested ones cost a request 40 us each.
+    A dependency by itself: as three nested ones a request cost 100 us more.
     """
 
     def __init__(self, action: Action) -> None:
