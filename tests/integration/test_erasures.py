@@ -113,6 +113,21 @@ async def test_the_device_is_gone_from_the_moment_of_asking(database_url: str) -
         assert await erase_device(rig.conn, TENANT, "gone", None) is None
 
 
+async def test_what_a_backfill_refused_of_a_device_goes_and_of_others_stays(
+    database_url: str,
+) -> None:
+    async with Rig(database_url) as rig:
+        await rig.feed(life("gone", days=1))
+        await rig.rows(
+            "INSERT INTO backfill (tenant_id, alerts, created_by, refused) VALUES (1, false, 'me', "
+            """'[{"line": 1, "device": "gone"}, {"line": 2, "device": "kept"}, {"line": 3, """
+            """"device": null}]') RETURNING id"""
+        )
+        await erase_device(rig.conn, TENANT, "gone", None)
+        ((left,),) = await rig.rows("SELECT refused FROM backfill")
+        assert [refused["line"] for refused in left] == [2, 3]
+
+
 async def test_a_device_that_sends_on_starts_anew_and_its_new_life_is_not_erased(
     database_url: str,
 ) -> None:

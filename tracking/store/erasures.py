@@ -27,6 +27,20 @@ _COLUMNS = "id, kind, subject, requested_at, requested_by, rows_n, finished_at, 
 _OF_TENANT = " FROM erasure WHERE tenant_id = %(tenant_id)s "
 
 
+# What a backfill told of readings it could not take.
+_FORGET_REFUSED = (
+    "UPDATE backfill SET refused = (SELECT coalesce(jsonb_agg(r), '[]') "
+    "FROM jsonb_array_elements(refused) r WHERE r->>'device' IS DISTINCT FROM %(device)s) "
+    "WHERE tenant_id = %(tenant_id)s "
+    "AND refused @> jsonb_build_array(jsonb_build_object('device', %(device)s::text))"
+)
+_BY_NAME = (
+    "DELETE FROM ledger_reason WHERE tenant_id = %(tenant_id)s AND device = %(device)s",
+    "DELETE FROM dead_letter WHERE tenant_id = %(tenant_id)s AND device = %(device)s",
+    _FORGET_REFUSED,
+)
+
+
 class Erasure(msgspec.Struct, frozen=True):
     """What was asked to be forgotten, and how far that is."""
 
@@ -57,12 +71,8 @@ async def erase_device(
         if row is None:
             return None
         # By name alone, so a successor of this name must find them gone.
-        await conn.execute(
-            "DELETE FROM ledger_reason WHERE tenant_id = %s AND device = %s", (tenant_id, device)
-        )
-        await conn.execute(
-            "DELETE FROM dead_letter WHERE tenant_id = %s AND device = %s", (tenant_id, device)
-        )
+        for statement in _BY_NAME:
+            await conn.execute(statement, {"tenant_id": tenant_id, "device": device})
         return await _asked(conn, tenant_id, "device", device, row[0], author)
 
 
