@@ -128,7 +128,8 @@ async def test_processes_share_one_quota(
         # The second learns of it in the moment after its first request.
         assert await _statuses(sites[1], 1) == [200]
         await asyncio.to_thread(wait_until, lambda: told(before), "the second tells")
-    assert 429 in await _statuses(sites[1], 4)
+    # By itself it would let nine more in. Redis knows a moment before the process that told it.
+    assert 429 in await _statuses(sites[1], 8)
 
 
 async def test_without_redis_each_process_goes_on_by_itself(database_url: str) -> None:
