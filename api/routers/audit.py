@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.conventions.answers import Page, page
+from api.conventions.answers import Page, paged
 from api.conventions.cursors import audit_cursor, read_audit_cursor
 from api.document.route import documented
 from api.examples.fleet import AUDIT_LINE, page_of
@@ -29,6 +29,4 @@ async def list_all(
         before=read_audit_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    items = found[: query.limit]
-    more = AuditKey(items[-1].at, items[-1].id) if len(found) > len(items) else None
-    return page(items, None if more is None else audit_cursor(more))
+    return paged(found, query.limit, lambda last: audit_cursor(AuditKey(last.at, last.id)))

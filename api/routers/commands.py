@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.conventions.answers import Page, answer, page
+from api.conventions.answers import Page, answer, paged
 from api.conventions.cursors import number_cursor, read_number_cursor
 from api.conventions.problems import Problem, not_found
 from api.document.route import documented
@@ -49,9 +49,9 @@ async def commands(
     )
     if found is None:
         raise not_found(f"device {name!r}")
-    items = found[: query.limit]
-    more = number_cursor(items[-1][0]) if len(found) > len(items) else None
-    return page([command for _, command in items], more)
+    return paged(
+        found, query.limit, lambda last: number_cursor(last[0]), lambda numbered: numbered[1]
+    )
 
 
 @router.post(

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from api.conventions.answers import Page, answer, page
+from api.conventions.answers import Page, answer, paged
 from api.conventions.cursors import number_cursor, read_number_cursor
 from api.conventions.problems import Problem, not_found
 from api.document.route import documented
@@ -56,9 +56,9 @@ async def credentials(
     )
     if found is None:
         raise not_found(f"device {name!r}")
-    items = found[: query.limit]
-    more = number_cursor(items[-1][0]) if len(found) > len(items) else None
-    return page([credential for _, credential in items], more)
+    return paged(
+        found, query.limit, lambda last: number_cursor(last[0]), lambda numbered: numbered[1]
+    )
 
 
 @router.post(
