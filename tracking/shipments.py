@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from tracking import raw
+from tracking.fences import Schedule
 from tracking.times import Moment
 
 Kind = Literal["forward", "return", "transfer"]
@@ -18,6 +19,10 @@ Status = Literal[
     "planned", "picked_up", "in_transit", "arriving", "at_stop", "delivered", "cancelled"
 ]
 Act = Literal["arrived", "departed", "delivered", "cancelled"]
+# What is wrong with a shipment beside its status; any number at once.
+Trouble = Literal[
+    "delayed", "overdue", "not_departed", "stalled", "off_route", "opposite_direction"
+]
 
 # Fences made for shipments have ids that begin so; nobody else may use it.
 RESERVED = "shipment:"
@@ -49,6 +54,34 @@ class Stop(msgspec.Struct, frozen=True):
     fence: str | None = None
     window: PlannedWindow | None = None
     service_s: float = 0.0
+    # When the site works, and how long whoever serves it may wait there for nothing.
+    hours: Schedule | None = None
+    free_time_s: float | None = None
+
+
+class Route(msgspec.Struct, frozen=True):
+    """The planned way, and when it counts as left.
+
+    `line` is its [lon, lat]. Off it is who was further than `detect_m` beside it in `n` of the last
+    `of_m` fixes, back who was within `clear_m` in as many.
+    """
+
+    line: tuple[tuple[float, float], ...]
+    detect_m: float = 150.0
+    clear_m: float = 75.0
+    n: int = 3
+    of_m: int = 5
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How long each may take before it is trouble.
+
+    Standing still on the way, being due behind a window, and staying behind the end of service.
+    """
+
+    stalled_after_s: float = 1_800.0
+    overdue_after_s: float = 3_600.0
+    departure_grace_s: float = 900.0
 
 
 class Parties(msgspec.Struct, frozen=True):
@@ -68,6 +101,8 @@ class Plan(msgspec.Struct, frozen=True):
     kind: Kind = "forward"
     parties: Parties = Parties()
     arriving_m: float = 2_000.0
+    route: Route | None = None
+    limits: Limits = Limits()
     attrs: raw.Object = msgspec.Raw(b"{}")
 
     @property
@@ -125,7 +160,7 @@ class Record(msgspec.Struct, frozen=True):
     stops: tuple[StopRecord, ...]
     picked_up_at: Moment | None = None
     delivered_at: Moment | None = None
-    exceptions: tuple[str, ...] = ()
+    exceptions: tuple[Trouble, ...] = ()
     at_stop: int | None = None
     next_stop: int | None = None
 
