@@ -1,4 +1,4 @@
-"""Austin's buses: a fix every 120 to 240 s, a timetable, no shapes.
+"""Buses as Austin's were recorded: a fix every 120 to 240 s, a timetable, no shapes.
 
 Each trip is put on the straight lines through its stops by Viterbi: 80 m off costs 1, going back
 more than 60 m costs 10, faster than 28 m/s costs 20. The truth is when the second-last stop was
@@ -21,7 +21,6 @@ from tracking.eta.lane import Lane
 Floats = NDArray[np.float64]
 
 _M_PER_DEG = 111_195.0
-_AUSTIN = (-97.75, 30.27)
 _GAP_S = 420.0
 _DAY_S = 86_400.0
 # Fixes this near the first stop have not left.
@@ -29,9 +28,23 @@ _ORIGIN_M = 30.0
 
 
 @dataclass(frozen=True, slots=True)
+class Plane:
+    """Metres east and north of the middle of a city."""
+
+    lon: float
+    lat: float
+
+    def of(self, lon: float, lat: float) -> tuple[float, float]:
+        """Where a place is on it."""
+        east_m = _M_PER_DEG * float(np.cos(np.radians(self.lat)))
+        return (lon - self.lon) * east_m, (lat - self.lat) * _M_PER_DEG
+
+
+@dataclass(frozen=True, slots=True)
 class Timetable:
     """Stops as metres east and north, and each trip's (planned seconds, stop)."""
 
+    plane: Plane
     stops: dict[str, tuple[float, float]]
     trips: dict[str, list[tuple[float, str]]]
 
@@ -97,10 +110,13 @@ class Run:
 
 def timetable(stops_csv: Path, schedule_csv: Path) -> Timetable:
     """Read the schedule; trips of fewer than four known stops are left out."""
-    stops = {}
     with gzip.open(stops_csv, "rt", newline="") as lines:
-        for row in csv.DictReader(lines):
-            stops[row["stop_id"]] = _plane(float(row["stop_lon"]), float(row["stop_lat"]))
+        places = {
+            row["stop_id"]: (float(row["stop_lon"]), float(row["stop_lat"]))
+            for row in csv.DictReader(lines)
+        }
+    plane = Plane(*np.median(list(places.values()), axis=0).tolist())
+    stops = {id_: plane.of(*place) for id_, place in places.items()}
     trips: dict[str, list[tuple[float, str]]] = defaultdict(list)
     with gzip.open(schedule_csv, "rt", newline="") as lines:
         for row in csv.DictReader(lines):
@@ -109,7 +125,9 @@ def timetable(stops_csv: Path, schedule_csv: Path) -> Timetable:
                 planned_s = 3_600.0 * hours + 60.0 * minutes + seconds
                 trips[row["trip_id"]].append((planned_s, row["stop_id"]))
     by_time = {trip: sorted(calls, key=lambda call: call[0]) for trip, calls in trips.items()}
-    return Timetable(stops, {trip: calls for trip, calls in by_time.items() if len(calls) >= 4})
+    return Timetable(
+        plane, stops, {trip: calls for trip, calls in by_time.items() if len(calls) >= 4}
+    )
 
 
 def day(file: Path, table: Timetable) -> list[Run]:
@@ -123,7 +141,7 @@ def day(file: Path, table: Timetable) -> list[Run]:
             if (row["vehicle_id"], t) in seen:
                 continue
             seen.add((row["vehicle_id"], t))
-            place = _plane(float(row["longitude"]), float(row["latitude"]))
+            place = table.plane.of(float(row["longitude"]), float(row["latitude"]))
             fixes[row["vehicle_id"], row["trip_id"]].append((t, *place))
     return [
         _run(table.trips[trip], table, of_trip)
@@ -208,8 +226,3 @@ def _arrival(t: Floats, at_plan: Floats, plan_s: Floats) -> float | None:
     if at_plan[k] >= plan_s[-1] - 1.0:
         took = min(took, planned)
     return float(t[k - 1] + (plan_s[-2] - at_plan[k - 1]) / max(planned, 1e-9) * took)
-
-
-def _plane(lon: float, lat: float) -> tuple[float, float]:
-    east_m = _M_PER_DEG * float(np.cos(np.radians(_AUSTIN[1])))
-    return (lon - _AUSTIN[0]) * east_m, (lat - _AUSTIN[1]) * _M_PER_DEG

@@ -16,6 +16,8 @@ class Files:
     train_days: tuple[Path, ...]
     test_day: Path
     chicago: Path
+    chicago_zone: int
+    chicago_utc_offset_h: float
     chicago_train_n: int
     chicago_test_n: int
     porto: Path
@@ -30,6 +32,8 @@ class Files:
             train_days=(austin / "2016-11-24.csv.gz", austin / "2016-11-25.csv.gz"),
             test_day=austin / "2016-11-26.csv.gz",
             chicago=shared / "data" / "chicago_shuttle" / "tracks_chicago_train.zip",
+            chicago_zone=16,
+            chicago_utc_offset_h=-5.0,
             chicago_train_n=500,
             chicago_test_n=166,
             porto=shared / "data" / "porto_taxi" / "train.csv.gz",
@@ -58,7 +62,7 @@ def austin(files: Files) -> list[Score]:
 
 def chicago(files: Files) -> Score:
     """The shuttle, its remaining path given."""
-    drives = trips.chicago(files.chicago)
+    drives = trips.chicago(files.chicago, files.chicago_zone, files.chicago_utc_offset_h)
     train = drives[: files.chicago_train_n]
     test = drives[files.chicago_train_n :][: files.chicago_test_n]
     return trips.study("chicago shuttle", train, test, least_s=30.0)

@@ -29,7 +29,6 @@ _M_PER_DEG = 111_195.0
 _HEADING_FIXES = 4
 # What jumps further in 15 s was not driven.
 _JUMP_MPS = 45.0
-_PORTO_NORTH = 41.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +116,23 @@ def _forecast(engine: TripEta, drive: Drive, fix: int) -> Arrival:
     return engine.forecast(drive.start(fix), float(drive.t[fix]), way)
 
 
-def chicago(tracks_zip: Path) -> list[Drive]:
-    """The shuttle's trips by time, which is not the order of their numbers."""
+def chicago(tracks_zip: Path, zone: int, utc_offset_h: float) -> list[Drive]:
+    """The shuttle's trips by time, which is not the order of their numbers.
+
+    Places are metres of a northern UTM zone. Files tell no time zone.
+    """
     with zipfile.ZipFile(tracks_zip) as file:
         names = [name for name in file.namelist() if "trip_" in name and "MACOSX" not in name]
-        drives = [_shuttle(np.loadtxt(io.StringIO(file.read(n).decode()), ndmin=2)) for n in names]
+        rows = [np.loadtxt(io.StringIO(file.read(name).decode()), ndmin=2) for name in names]
+        drives = [_shuttle(of_trip, zone, utc_offset_h) for of_trip in rows]
     return sorted(drives, key=lambda drive: float(drive.t[0]))
 
 
-def _shuttle(rows: Floats) -> Drive:
+def _shuttle(rows: Floats, zone: int, utc_offset_h: float) -> Drive:
     rows = rows[np.argsort(rows[:, 2], kind="stable")]
     rows = rows[np.concatenate([[True], np.diff(rows[:, 2]) > 0])]
     east_m, north_m, t = rows.T
-    lon, lat = _from_utm16(east_m, north_m)
+    lon, lat = _from_utm(east_m, north_m, zone)
     metres = np.hypot(np.diff(east_m), np.diff(north_m))
     n = len(t) - 1
     first = np.maximum(np.arange(n) - _HEADING_FIXES, 0)
@@ -141,12 +144,12 @@ def _shuttle(rows: Floats) -> Drive:
     headings = headings_of(east_m[last] - east_m[first], north_m[last] - north_m[first])
     way = Way(np.array(cells, np.int64), headings, metres)
     left_m = np.concatenate([metres[::-1].cumsum()[::-1], [0.0]])
-    # Daylight saving time all April.
-    return Drive(t, lon, lat, left_m, (t - 5 * 3_600.0) % _DAY_S, float(metres.sum()), way)
+    day_s = (t + 3_600.0 * utc_offset_h) % _DAY_S
+    return Drive(t, lon, lat, left_m, day_s, float(metres.sum()), way)
 
 
-def _from_utm16(east_m: Floats, north_m: Floats) -> tuple[Floats, Floats]:
-    """Degrees of EPSG:32616; Snyder, Map Projections (1987), p. 63."""
+def _from_utm(east_m: Floats, north_m: Floats, zone: int) -> tuple[Floats, Floats]:
+    """Degrees of a UTM zone of the north; Snyder, Map Projections (1987), p. 63."""
     e2 = 0.00669437999014
     second = e2 / (1 - e2)
     x, meridian = (east_m - 500_000.0) / 0.9996, north_m / 0.9996
@@ -161,7 +164,7 @@ def _from_utm16(east_m: Floats, north_m: Floats) -> tuple[Floats, Floats]:
         d**2 / 2 - (5 + 3 * t + 10 * c - 4 * c**2 - 9 * second) * d**4 / 24
     )
     lon = (d - (1 + 2 * t + c) * d**3 / 6) / np.cos(foot)
-    return np.degrees(lon) - 87.0, np.degrees(lat)
+    return np.degrees(lon) + 6.0 * zone - 183.0, np.degrees(lat)
 
 
 def porto(train_csv: Path) -> list[Drive]:
@@ -180,13 +183,18 @@ def porto(train_csv: Path) -> list[Drive]:
 
 
 def _taxi(line: Floats, t: Floats) -> Drive | None:
-    east_m = _M_PER_DEG * float(np.cos(np.radians(_PORTO_NORTH)))
+    east_m = _M_PER_DEG * float(np.cos(np.radians(line[0, 1])))
     metres = line * np.array([east_m, _M_PER_DEG])
     steps_m = np.hypot(*np.diff(metres, axis=0).T)
     if steps_m.max() / 15.0 > _JUMP_MPS:
         return None
     left_m, driven_m = np.hypot(*(metres - metres[-1]).T), float(steps_m.sum())
-    return Drive(t, line[:, 0], line[:, 1], left_m, (t + 3_600.0) % _DAY_S, driven_m, None)
+    return Drive(t, line[:, 0], line[:, 1], left_m, _solar_day_s(t, line), driven_m, None)
+
+
+def _solar_day_s(t: Floats, line: Floats) -> Floats:
+    """Nothing here is by parts of the day, so that the sun's time will do."""
+    return (t + float(line[0, 0]) * 240.0) % _DAY_S
 
 
 def usual_mps(drives: Sequence[Drive]) -> float:
