@@ -43,6 +43,7 @@ _WHAT = {
     "alert.resolved": "alert {rule} is resolved",
     "alert.reopened": "alert {rule} is open again",
     "shipment.status_changed": "is now {to}",
+    "shipment.replanned": "was planned anew",
     "shipment.delayed": "is late for {stop_kind} {stop_name}",
     "stop.arrived": "arrived for {stop_kind} {stop_name}",
     "stop.departed": "left {stop_kind} {stop_name}",

@@ -10,7 +10,7 @@ from api.document.route import documented
 from api.examples import nouns as examples
 from api.identity.auth import Caller
 from api.routers.shipments import details
-from api.schemas.parameters import MAX_ITEMS, NoQuery, Text
+from api.schemas.parameters import MAX_ITEMS, Selected, Text
 from api.schemas.shipments import OrderTracking
 from api.services import services_of
 from tracking.store.shipments import ShipmentFilter, list_shipments
@@ -26,7 +26,7 @@ OrderRef = Annotated[Text, Path(description="The order's reference, as its shipm
     **documented("trackOrder", OrderTracking, example=examples.ORDER_TRACKING),
 )
 async def tracking(
-    request: Request, caller: Caller, ref: OrderRef, _: Annotated[NoQuery, Query()]
+    request: Request, caller: Caller, ref: OrderRef, _: Annotated[Selected, Query()]
 ) -> Response:
     """Every shipment of an order: its status, its stops, and where it was last seen.
 

@@ -13,7 +13,7 @@ from api.examples import pickups as examples
 from api.identity.auth import Caller, Writer
 from api.routers.shipments import announce, check_fences, tenant_of
 from api.schemas.fences import decoded
-from api.schemas.parameters import NoQuery, check_range
+from api.schemas.parameters import NoQuery, Selected, check_range
 from api.schemas.pickups import (
     AttemptInput,
     PickupInput,
@@ -109,7 +109,7 @@ async def pickup(
     request: Request,
     caller: Caller,
     id: PickupId,  # noqa: A002 -- the name in the path, and so in problems, as below
-    _: Annotated[NoQuery, Query()],
+    _: Annotated[Selected, Query()],
 ) -> Response:
     """One pickup, with the attempts that were in vain."""
     found = await services_of(request).pool.run(get_pickup, caller.tenant_id, id)

@@ -22,7 +22,7 @@ from api.identity.auth import Caller, Writer
 from api.routers.assets import track_range
 from api.schemas.assets import TrackPage, TrackQuery, carried_by
 from api.schemas.fences import decoded
-from api.schemas.parameters import NoQuery, Paged, check_range
+from api.schemas.parameters import NoQuery, Paged, Selected, check_range
 from api.schemas.shipments import (
     OverrideInput,
     Overrides,
@@ -139,7 +139,7 @@ async def shipment(
     request: Request,
     caller: Caller,
     id: ShipmentId,  # noqa: A002 -- the name in the path, and so in problems, as below
-    _: Annotated[NoQuery, Query()],
+    _: Annotated[Selected, Query()],
 ) -> Response:
     """One shipment, and where it was last seen."""
     return await _told(request, caller, await _found(request, caller, id))
@@ -347,7 +347,7 @@ async def announce(
 
 async def _told(request: Request, caller: Principal, stored: StoredShipment) -> Response:
     [detail] = await details(services_of(request), caller.tenant_id, [stored])
-    return tagged(answer(detail), stored.version)
+    return tagged(answer(detail), stored.version, live=True)
 
 
 async def details(

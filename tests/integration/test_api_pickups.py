@@ -79,7 +79,8 @@ async def test_an_attempt_in_vain_fails_it_until_it_is_planned_anew(site: Site) 
         assert (failed.status_code, failed.json()["status"]) == (201, "failed")
     assert [a["reason"] for a in failed.json()["attempts"]] == ["closed"]
     later = {"from": "2099-03-09T08:00:00Z", "to": "2099-03-09T10:00:00Z"}
-    anew = await site.client.patch("/v1/pickups/p1", json={"window": later})
+    for _ in range(2):
+        anew = await site.client.patch("/v1/pickups/p1", json={"window": later})
     assert (anew.json()["status"], anew.json()["planned_from"]) == ("scheduled", later["from"])
     shipment = (await site.get("/v1/shipments/p1")).json()
     assert shipment["stops"][0]["arrive"]["planned"] == later["from"]

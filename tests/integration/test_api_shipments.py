@@ -92,6 +92,36 @@ async def test_a_shipment_is_planned_changed_and_cancelled(site: Site) -> None:
     assert back.json()["status"] == "planned"
 
 
+async def test_a_copy_is_asked_for_again_when_the_shipment_moved_though_its_plan_did_not(
+    site: Site,
+) -> None:
+    await plan(site)
+    path, fields = "/v1/shipments/s1", {"fields": "id,status,stops"}
+    first = await site.get(path, **fields)
+    assert first.status_code == 200, first.text
+    tag = first.headers["etag"]
+
+    async def again() -> int:
+        same = {"If-None-Match": tag}
+        return (await site.client.get(path, params=fields, headers=same)).status_code
+
+    assert await again() == 304
+    arrived = {"act": "arrived", "stop": 0, "at": NOON.isoformat()}
+    await site.client.post(f"{path}/overrides", json=arrived)
+    assert await again() == 200
+
+
+async def test_every_change_of_a_plan_is_told_and_none_that_is_none(site: Site) -> None:
+    await plan(site)
+    for _ in range(2):
+        await site.client.patch("/v1/shipments/s1", json={"attrs": {"pallets": 2}})
+    told = (await site.get("/v1/shipments/s1/events")).json()["items"]
+    assert [(e["type"], e["data"].get("version")) for e in told] == [
+        ("shipment.status_changed", None),
+        ("shipment.replanned", 2),
+    ]
+
+
 async def test_overrides_carry_proof_and_stand_among_its_events(site: Site) -> None:
     await plan(site)
     path = "/v1/shipments/s1/overrides"

@@ -16,12 +16,12 @@ from tracking.store.alerts import Tenant
 from tracking.store.connection import Connection
 from tracking.store.eventlog import Occurrence, write_events
 from tracking.store.rederive import rederive
+from tracking.store.shipment_edits import replan
 from tracking.store.shipments import (
     get_shipment,
     have_followed,
     insert_shipment,
     lock_shipments,
-    update_plan,
 )
 from tracking.times import iso, to_us
 
@@ -191,10 +191,13 @@ async def reschedule_pickup(
         pickup = await _open(conn, tenant.id, id_)
         if pickup is None:
             return None
-        number = await _replan(conn, tenant.id, pickup, window, author)
+        if pickup.plan.stops[pickup.stop].window == window and pickup.status != "failed":
+            # It is planned so: somebody asks again whose answer was lost.
+            return EditedPickup(pickup, [])
+        number, replanned = await _replan(conn, tenant, pickup, window, author)
         await conn.execute("UPDATE pickup SET failed_at = NULL WHERE number = %s", (pickup.number,))
         told = _event(tenant, pickup, "pickup.rescheduled", await _now(conn), window)
-        return await _edited(conn, tenant, id_, [number], [told])
+        return await _edited(conn, tenant, id_, [number], [replanned, told])
 
 
 async def note_attempt(
@@ -228,11 +231,14 @@ async def note_attempt(
             "UPDATE pickup SET failed_at = %s WHERE number = %s",
             (attempt.at if window is None else None, pickup.number),
         )
-        numbers = []
+        numbers: list[int] = []
+        told = [
+            _event(tenant, pickup, "pickup.attempted", attempt.at, window, reason=attempt.reason)
+        ]
         if window is not None:
-            numbers = [await _replan(conn, tenant.id, pickup, window, attempt.made_by)]
-        told = _event(tenant, pickup, "pickup.attempted", attempt.at, window, reason=attempt.reason)
-        return await _edited(conn, tenant, id_, numbers, [told])
+            number, replanned = await _replan(conn, tenant, pickup, window, attempt.made_by)
+            numbers, told = [number], [replanned, *told]
+        return await _edited(conn, tenant, id_, numbers, told)
 
 
 async def cancel_pickup(
@@ -300,17 +306,16 @@ async def _open(conn: Connection, tenant_id: int, id_: str) -> Pickup | None:
 
 
 async def _replan(
-    conn: Connection, tenant_id: int, pickup: Pickup, window: PlannedWindow, author: str | None
-) -> int:
-    """Write the stop's new window into the shipment's plan; its number."""
-    stored = await get_shipment(conn, tenant_id, pickup.shipment or "")
+    conn: Connection, tenant: Tenant, pickup: Pickup, window: PlannedWindow, author: str | None
+) -> tuple[int, Occurrence]:
+    """Write the stop's new window into the shipment's plan; its number, and what tells of it."""
+    stored = await get_shipment(conn, tenant.id, pickup.shipment or "")
     assert stored is not None  # noqa: S101 -- a shipment is never deleted
-    [stored] = await lock_shipments(conn, tenant_id, [stored.number])
+    [stored] = await lock_shipments(conn, tenant.id, [stored.number])
     stops = list(stored.plan.stops)
     stops[pickup.stop] = msgspec.structs.replace(stops[pickup.stop], window=window)
     plan = msgspec.structs.replace(stored.plan, stops=tuple(stops))
-    await update_plan(conn, stored.number, plan, author=author)
-    return stored.number
+    return stored.number, await replan(conn, tenant, stored.number, plan, author=author)
 
 
 async def _edited(

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from tracking.errors import Conflict
 from tracking.feed import EventRecord
 from tracking.shipment_fold import derive
 from tracking.shipments import Override, Plan
 from tracking.store.alerts import Tenant
 from tracking.store.connection import Connection
+from tracking.store.eventlog import Occurrence, write_events
 from tracking.store.rederive import rederive
 from tracking.store.shipments import (
     StoredShipment,
@@ -63,9 +66,25 @@ async def edit_shipment(
         if stored is None or (only_over is not None and stored.version not in only_over):
             return None
         plan = change(stored.plan)
-        if plan != stored.plan:
-            await update_plan(conn, stored.number, plan, author=author)
-        return await _edited(conn, tenant, id_, stored.number)
+        told = []
+        if _said(plan) != _said(stored.plan):
+            told = [await replan(conn, tenant, stored.number, plan, author=author)]
+        return await _edited(conn, tenant, id_, stored.number, told)
+
+
+async def replan(
+    conn: Connection, tenant: Tenant, number: int, plan: Plan, *, author: str | None
+) -> Occurrence:
+    """Write the next version of a plan; the event that tells of it is the caller's to write.
+
+    What is derived of the plan need not change with it, and who keeps a copy hears of it so.
+    """
+    version, at = await update_plan(conn, number, plan, author=author)
+    data = {"shipment": plan.id, "order_ref": plan.order_ref, "version": version, "by": author}
+    return Occurrence(
+        tenant.name, tenant.id, plan.subject, "shipment.replanned", to_us(at), data,
+        rule=f"version:{version}",
+    )  # fmt: skip
 
 
 async def say(conn: Connection, tenant: Tenant, id_: str, said: Override) -> Edited | None:
@@ -100,6 +119,11 @@ async def unsay(
         return await _edited(conn, tenant, id_, stored.number)
 
 
+def _said(plan: Plan) -> object:
+    """What a plan says: `attrs` are raw, and the database spaces them its own way."""
+    return msgspec.json.decode(msgspec.json.encode(plan))
+
+
 async def _locked(conn: Connection, tenant_id: int, id_: str) -> StoredShipment | None:
     stored = await get_shipment(conn, tenant_id, id_)
     if stored is None:
@@ -108,8 +132,11 @@ async def _locked(conn: Connection, tenant_id: int, id_: str) -> StoredShipment 
     return next(iter(await lock_shipments(conn, tenant_id, [stored.number])), None)
 
 
-async def _edited(conn: Connection, tenant: Tenant, id_: str, number: int) -> Edited:
+async def _edited(
+    conn: Connection, tenant: Tenant, id_: str, number: int, told: Sequence[Occurrence] = ()
+) -> Edited:
     done = await rederive(conn, tenant, [number])
+    records = done.records + await write_events(conn, told)
     stored = await get_shipment(conn, tenant.id, id_)
     assert stored is not None  # noqa: S101 -- locked
-    return Edited(stored, done.records, done.fence_revision)
+    return Edited(stored, records, done.fence_revision)

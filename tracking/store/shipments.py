@@ -149,15 +149,20 @@ async def have_followed(conn: Connection, tenant_id: int) -> None:
     )
 
 
-async def update_plan(conn: Connection, number: int, plan: Plan, *, author: str | None) -> None:
-    """Write the next version of a plan."""
-    await conn.execute(
+async def update_plan(
+    conn: Connection, number: int, plan: Plan, *, author: str | None
+) -> tuple[int, datetime]:
+    """Write the next version of a plan; which that is, and since when."""
+    done = await conn.execute(
         "UPDATE shipment SET plan = %(plan)s::jsonb, order_ref = %(order_ref)s, "
         "parties = %(parties)s, planned_from = %(start)s, planned_to = %(end)s, "
         "version = version + 1, updated_at = now(), updated_by = %(author)s "
-        "WHERE number = %(number)s",
+        "WHERE number = %(number)s RETURNING version, updated_at",
         {**_plan_columns(plan), "number": number, "author": author},
     )
+    row: tuple[int, datetime] | None = await done.fetchone()
+    assert row is not None  # noqa: S101 -- a shipment is never deleted
+    return row
 
 
 async def add_override(conn: Connection, tenant_id: int, number: int, said: Override) -> None:

@@ -196,6 +196,7 @@ const TELLINGS: Readonly<Record<string, readonly [Sentence['tone'], (data: Data)
   'tag.missing': ['warn', (d) => `is missing at ${zone(d)}`],
   'shipment.status_changed': ['info', shipment],
   'shipment.eta_changed': ['info', () => 'has a new estimated arrival'],
+  'shipment.replanned': ['info', () => 'was planned anew'],
   'shipment.delayed': ['warn', () => 'is delayed'],
   'stop.arrived': ['good', (d) => `arrived at ${stop(d)}`],
   'stop.departed': ['info', (d) => `departed from ${stop(d)}`],
