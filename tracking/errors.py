@@ -6,6 +6,7 @@ WaymarkError
  |    +-- StoreUnavailable   transient: retry, do not acknowledge
  |    +-- StoreRefused       the values do not fit: the same batch cannot succeed
  |    +-- SchemaOutdated     run `waymark migrate`
+ +-- ModelUnreadable       what was learned of arrivals is damaged, or newer than this program
  +-- FeedUnavailable       Redis is away: fan-out is skipped, nothing is lost
  +-- ProviderUnavailable   an OIDC provider is away and its keys were never read
  +-- BrokerError           the MQTT broker refused the session
@@ -46,6 +47,10 @@ class SchemaOutdated(StoreError):  # noqa: N818  -- as above
             f"the database lacks {len(missing)} migration(s), first {missing[0]}: "
             "run `waymark migrate`"
         )
+
+
+class ModelUnreadable(WaymarkError):  # noqa: N818  -- as above
+    """A saved model of arrivals cannot be read; the message says what to do."""
 
 
 class FeedUnavailable(WaymarkError):  # noqa: N818  -- as above
