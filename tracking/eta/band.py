@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from tracking.eta.packed import State
+
 Floats = NDArray[np.float64]
 
 # Seconds ahead; beyond the last is a bucket of its own.
@@ -11,6 +13,8 @@ _EDGES_S = np.array([180.0, 360.0, 600.0, 900.0, 1_500.0, 2_400.0, 3_600.0])
 _ENOUGH = 50
 # How fast the band follows: above 0.05 it chases single trips and covers too little.
 _STEP = 0.005
+# A calibration is fitted to so many latest forecasts, every so many.
+_KEPT, _REFIT = 3_000, 200
 
 
 class Band:
@@ -57,6 +61,49 @@ class Band:
         high_s = forecast_s + unit * float(self._high[bucket])
         return max(0.0, min(low_s, forecast_s)), max(high_s, forecast_s)
 
+    def state(self) -> State:
+        """All of it, to be saved."""
+        return {"low": self._low, "high": self._high, "width": self._width}
+
+    def restore(self, state: State) -> None:
+        """Be what was saved."""
+        self._low, self._high, self._width = state["low"], state["high"], state["width"]
+
     def _off(self, forecast_s: Floats, actual_s: Floats) -> Floats:
         off = actual_s - forecast_s
         return off / np.maximum(forecast_s, 1.0) if self._relative else off
+
+
+class Calibration:
+    """A band that is fitted to the last forecasts again and again, and follows in between."""
+
+    def __init__(self, *, relative: bool) -> None:
+        self._band = Band(relative=relative)
+        # Forecasts and what came, the oldest first.
+        self._pairs = np.empty((0, 2))
+        self._unfitted = 0
+
+    def learn(self, forecast_s: Floats, actual_s: Floats) -> None:
+        """Take up forecasts made without knowing how it ended."""
+        self._pairs = np.concatenate([self._pairs, np.stack([forecast_s, actual_s], axis=1)])
+        self._unfitted += len(forecast_s)
+        if self._unfitted < _REFIT:
+            self._band.learn(forecast_s, actual_s)
+            return
+        self._pairs = self._pairs[-_KEPT:].copy()
+        self._band.fit(*self._pairs.T)
+        self._unfitted = 0
+
+    def around(self, forecast_s: float) -> tuple[float, float]:
+        """As `Band.around`."""
+        return self._band.around(forecast_s)
+
+    def state(self) -> State:
+        """All of it, to be saved."""
+        counted = np.array([self._unfitted])
+        return {**self._band.state(), "pairs": self._pairs, "unfitted": counted}
+
+    def restore(self, state: State) -> None:
+        """Be what was saved."""
+        self._band.restore(state)
+        self._pairs, self._unfitted = state["pairs"], int(state["unfitted"][0])

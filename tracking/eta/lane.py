@@ -5,12 +5,13 @@ places tell how much longer it takes at this hour and with such a delay; those o
 """
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracking.eta.band import Band
+from tracking.eta.packed import State, part, put
 from tracking.eta.passages import Between, Passages
 from tracking.eta.robust import least_absolute
 from tracking.eta.trust import Trust
@@ -91,14 +92,15 @@ class Sample(NamedTuple):
 class LaneEta:
     """Learns from trips that ended, forecasts those under way; one instance per kind of traffic.
 
-    `usual_mps` is the pace of lanes without a plan until history knows better.
+    `usual_mps` is the pace of lanes without a plan until history knows better. With `rolling` a
+    trip is of its day and of today at once, so that learning can go on for ever.
     """
 
-    def __init__(self, *, planned: bool, usual_mps: float = 8.0) -> None:
+    def __init__(self, *, planned: bool, usual_mps: float = 8.0, rolling: bool = False) -> None:
         self.planned = planned
         self.usual_mps = usual_mps
-        self._past = Passages()
-        self._today = Passages()
+        self._past: Passages[Hashable] = Passages()
+        self._today: Passages[Hashable] = self._past if rolling else Passages()
         self._correction = np.zeros(_FEATURES)
         self._band = Band(relative=not planned)
         self._trust = Trust(2)
@@ -138,8 +140,14 @@ class LaneEta:
         held_s = corrected_s - sample.like_s
         return Arrival(p10_s, p50_s, p90_s, sample.prior_s, sample.like_s, sample.trips, held_s)
 
-    def sample(self, lane: Lane, progress: Progress, target: int) -> Sample:
-        """What plan and history say of a trip under way, before correction and trust."""
+    def sample(
+        self, lane: Lane, progress: Progress, target: int, *, usual: float | None = None
+    ) -> Sample:
+        """What plan and history say of a trip under way, before correction and trust.
+
+        `usual` is what each unit of size takes where history is thin; None: as planned, or at the
+        usual pace.
+        """
         left = max(0.0, float(lane.size[target]) - progress.done)
         waits_s = lead_s = 0.0
         if lane.planned:
@@ -149,7 +157,10 @@ class LaneEta:
             lead_s = late_s + waits_s
         behind = int(np.searchsorted(lane.size, progress.done, side="right")) - 1
         here = lane.places[min(max(behind, 0), target - 1)] if target else lane.places[0]
-        ratio, trips = self._ratio(here, lane.places[target], progress, lead_s)
+        if usual is None:
+            usual = 1.0 if self.planned else 1.0 / self.usual_mps
+        ends = (here, lane.places[target])
+        ratio, trips = self._ratio(ends, progress, lead_s, usual)
         prior_s = left if lane.planned else left / self.usual_mps
         return Sample(
             progress.now_s,
@@ -159,18 +170,31 @@ class LaneEta:
             _features(left, lead_s, trips),
         )
 
+    def state(self) -> State:
+        """All a rolling one has learned, to be saved."""
+        state: State = {"correction": self._correction}
+        for name, held in (("past", self._past), ("band", self._band), ("trust", self._trust)):
+            put(state, name, held.state())
+        return state
+
+    def restore(self, state: State, place: Any) -> None:  # noqa: ANN401 -- a type, for msgspec
+        """Be what was saved; places are read as `place`."""
+        self._correction = state["correction"]
+        self._past.restore(part(state, "past"), place)
+        self._band.restore(part(state, "band"))
+        self._trust.restore(part(state, "trust"))
+
     def _corrected(self, sample: Sample) -> float:
         return max(0.0, sample.like_s + float(sample.features @ self._correction))
 
     def _ratio(
-        self, here: Hashable, there: Hashable, progress: Progress, lead_s: float
+        self, ends: tuple[Hashable, Hashable], progress: Progress, lead_s: float, usual: float
     ) -> tuple[float, float]:
         """Seconds per unit of size that trips like this one took, and how many they are."""
-        prior = 1.0 if self.planned else 1.0 / self.usual_mps
         weight = _PRIOR_PLANNED if self.planned else _PRIOR_MEASURED
-        total, trips = weight * prior, 0.0
+        total, trips = weight * usual, 0.0
         for book, recent in ((self._past, False), (self._today, True)):
-            rows = book.between(here, there)
+            rows = book.between(*ends)
             if rows is None:
                 continue
             weights = self._weights(rows, progress, lead_s, recent=recent)

@@ -11,11 +11,14 @@ from h3.api import numpy_int as h3
 from numpy.typing import NDArray
 
 from geofence.geodesy import chords_m, ecef
+from tracking.eta.packed import State
+from tracking.eta.rows import Rows
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Place = tuple[float, float]  # lon, lat
 
+# Samples kept, one a minute of driving: 1,600 hours. 15 MB in memory, 3 MB saved.
+KEPT_SAMPLES = 100_000
 # Where trips are looked for: 1.4 km edges and their neighbours, about both ends.
 _RESOLUTION = 7
 # Trips heard per forecast, one sample each: more blur what is near.
@@ -48,64 +51,54 @@ class Evidence(NamedTuple):
 
 
 class Nearby:
-    """Samples of past trips, found by where they were and went; 88 bytes each."""
+    """Samples of past trips, found by where they were and went; the latest `most` are kept.
 
-    def __init__(self) -> None:
-        self._rows = np.empty((11, 1_024))
-        self._n = 0
-        self._trips = 0
-        # Ends as cells -> rows; lists while they grow, arrays once asked.
-        self._grown: dict[tuple[int, int], list[int]] = {}
-        self._asked: dict[tuple[int, int], Ints] = {}
+    Memory: 52 bytes a sample and some 100 for finding it. Places are told to half a metre.
+    """
+
+    def __init__(self, *, most: int = KEPT_SAMPLES) -> None:
+        # By the cells of both ends: here (x, y, z), there, the log of the ratio, metres, hour.
+        self._rows: Rows[tuple[int, int]] = Rows(9, np.float32, most=most)
 
     def learn(self, starts: list[Start], ratios: Floats, arrived_s: float) -> None:
         """Take up a trip that ended: of each sample how long it took against the prior."""
-        if self._n + len(starts) > self._rows.shape[1]:
-            more = max(self._rows.shape[1], len(starts))
-            self._rows = np.pad(self._rows, ((0, 0), (0, more)))
+        if not starts:
+            return
         logs = np.clip(np.log(np.maximum(ratios, 1e-3)), -_CLIP, _CLIP)
-        for start, log in zip(starts, logs.tolist(), strict=True):
-            row = self._n
-            self._rows[:, row] = (
-                *_point(start.here),
-                *_point(start.there),
-                log,
-                start.left_m,
-                start.day_s,
-                arrived_s,
-                self._trips,
-            )
-            key = (_cell(start.here), _cell(start.there))
-            self._grown.setdefault(key, []).append(row)
-            self._asked.pop(key, None)
-            self._n += 1
-        self._trips += 1
+        rows = [
+            (*_point(start.here), *_point(start.there), log, start.left_m, start.day_s)
+            for start, log in zip(starts, logs.tolist(), strict=True)
+        ]
+        keys = [(_cell(start.here), _cell(start.there)) for start in starts]
+        self._rows.add(keys, arrived_s, np.array(rows).T)
 
     def evidence(self, start: Start, now_s: float) -> Evidence:
         """What trips like this one took against their prior; a ratio of 1 where there are none."""
-        near = [self._of(key) for key in _keys(start) if key in self._grown]
-        if not near:
+        rows = np.concatenate([self._rows.of(key) for key in _keys(start)])
+        if not len(rows):
             return Evidence(1.0, 0.0)
-        found = self._rows[:, np.concatenate(near)]
+        found = self._rows.values[:, rows].astype(np.float64)
         apart = _apart(found, start)
         if len(apart) > _CANDIDATES:
             nearest = np.argpartition(apart, _CANDIDATES)[:_CANDIDATES]
-            found, apart = found[:, nearest], apart[nearest]
+            rows, found, apart = rows[nearest], found[:, nearest], apart[nearest]
         order = np.argsort(apart, kind="stable")
         # One vote per trip: its sample that is most alike.
-        _, first = np.unique(found[10][order], return_index=True)
+        _, first = np.unique(self._rows.trips[rows[order]], return_index=True)
         chosen = order[np.sort(first)[:_TRIPS]]
-        logs, arrived_s = found[6, chosen], found[9, chosen]
+        logs, arrived_s = found[6, chosen], self._rows.times_s[rows[chosen]]
         weight = np.exp(-apart[chosen])
         weight *= 1.0 + _RECENT * np.exp(-np.maximum(now_s - arrived_s, 0.0) / _RECENT_S)
         total = float(weight.sum())
         return Evidence(math.exp(float((weight * logs).sum()) / (total + _PRIOR)), total)
 
-    def _of(self, key: tuple[int, int]) -> Ints:
-        rows = self._asked.get(key)
-        if rows is None:
-            rows = self._asked[key] = np.array(self._grown[key], np.int64)
-        return rows
+    def state(self) -> State:
+        """All of it, to be saved."""
+        return self._rows.state()
+
+    def restore(self, state: State) -> None:
+        """Be what was saved."""
+        self._rows.restore(state, tuple[int, int])
 
 
 def _apart(found: Floats, start: Start) -> Floats:

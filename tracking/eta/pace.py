@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tracking.eta.packed import State, part, put
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -23,6 +25,10 @@ _HALF_M = (500.0, 100.0, 1_500.0)
 _FADE_S = 14 * 86_400.0
 # Live ratios fade in this, and start from a minute's worth of usual.
 _LIVE_S, _LIVE_PRIOR_S = 2_700.0, 60.0
+# Sums begin anew after so many of their times of fading.
+_LONG = 20.0
+# Keys kept of each level; beyond that those with the fewest metres are forgotten. 150 bytes each.
+_MOST_KEYS = 500_000
 _DIGITS_BELOW = np.int64((1 << 15) - 1)
 _DIGITS_COARSE = np.int64((1 << 21) - 1)
 
@@ -61,6 +67,8 @@ class _Sums:
             more = 2 * len(slots) + 1 - len(self._sums)
             self._sums = np.pad(self._sums, ((0, more), (0, 0)))
         np.add.at(self._sums, rows, np.stack([seconds, metres], axis=1))
+        if len(slots) > _MOST_KEYS:
+            self._thin()
 
     def of(self, keys: Ints) -> Floats:
         """(seconds, metres) of each key, zeros for those never added."""
@@ -71,6 +79,23 @@ class _Sums:
     def scale(self, factor: float) -> None:
         """Let everything fade."""
         self._sums *= factor
+
+    def state(self) -> State:
+        """All of it, to be saved."""
+        n = len(self._slots)
+        return {"keys": np.fromiter(self._slots, np.int64, n), "sums": self._sums[:n]}
+
+    def restore(self, state: State) -> None:
+        """Be what was saved."""
+        keys = state["keys"].tolist()
+        self._slots = dict(zip(keys, range(len(keys)), strict=True))
+        self._sums = np.pad(state["sums"], ((0, 1), (0, 0)))
+
+    def _thin(self) -> None:
+        """Keep the half that was driven most."""
+        state = self.state()
+        kept = np.sort(np.argsort(-state["sums"][:, 1], kind="stable")[: _MOST_KEYS // 2])
+        self.restore({"keys": state["keys"][kept], "sums": state["sums"][kept]})
 
 
 class PaceProfile:
@@ -86,13 +111,15 @@ class PaceProfile:
 
     def learn(self, path: Path, seconds: Floats, ended_s: float, day_s: float) -> None:
         """Take up a trip, piece by piece, that ended at `ended_s` and was driven around `day_s`."""
+        self._advance(ended_s)
         expected_s = self.seconds(path, ended_s, day_s, live=False)
         weight = self._faded(ended_s)
         for level, keys in zip(self._levels, _keys(path, day_s), strict=True):
             level.add(keys, seconds * weight, path.metres * weight)
         self._total += (seconds.sum() * weight, path.metres.sum() * weight)
-        live = float(np.exp((ended_s - self._live_epoch_s) / _LIVE_S))
-        self._live.add(_keys(path, day_s)[1], seconds * live, expected_s * live)
+        if self._is_live(ended_s):
+            live = float(np.exp((ended_s - self._live_epoch_s) / _LIVE_S))
+            self._live.add(_keys(path, day_s)[1], seconds * live, expected_s * live)
 
     def seconds(self, path: Path, now_s: float, day_s: float, *, live: bool = True) -> Floats:
         """How long each piece takes a trip under way at `now_s`."""
@@ -102,26 +129,55 @@ class PaceProfile:
         for level, half_m, at_level in zip(self._levels, _HALF_M, keys, strict=True):
             sums, shrink = level.of(at_level), half_m * weight
             pace = (sums[:, 0] + shrink * pace) / (sums[:, 1] + shrink)
-        if live:
+        if live and self._is_live(now_s):
             sums = self._live.of(keys[1])
             prior_s = _LIVE_PRIOR_S * float(np.exp((now_s - self._live_epoch_s) / _LIVE_S))
             pace *= (sums[:, 0] + prior_s) / (sums[:, 1] + prior_s)
         return pace * path.metres
 
+    def state(self) -> State:
+        """All of it, to be saved."""
+        epochs = [np.nan if self._epoch_s is None else self._epoch_s, self._live_epoch_s]
+        state: State = {"total": self._total, "epochs": np.array(epochs)}
+        for name, sums in self._named():
+            put(state, name, sums.state())
+        return state
+
+    def restore(self, state: State) -> None:
+        """Be what was saved."""
+        self._total = state["total"]
+        epoch_s, self._live_epoch_s = state["epochs"].tolist()
+        self._epoch_s = None if np.isnan(epoch_s) else epoch_s
+        for name, sums in self._named():
+            sums.restore(part(state, name))
+
+    def _named(self) -> list[tuple[str, _Sums]]:
+        return [("around", self._levels[0]), ("cell", self._levels[1]),
+                ("hour", self._levels[2]), ("live", self._live)]  # fmt: skip
+
+    def _is_live(self, now_s: float) -> bool:
+        """Whether what is live tells of then; else it has faded, or had not begun."""
+        return abs(now_s - self._live_epoch_s) <= _LONG * _LIVE_S
+
     def _faded(self, now_s: float) -> float:
         """The weight of what happens now, which grows instead of all else shrinking."""
         if self._epoch_s is None:
+            return 1.0
+        return float(np.exp((now_s - self._epoch_s) / _FADE_S))
+
+    def _advance(self, now_s: float) -> None:
+        """Begin anew what has faded, before its weights grow beyond all numbers."""
+        if self._epoch_s is None:
             self._epoch_s = self._live_epoch_s = now_s
-        if now_s - self._live_epoch_s > 20 * _LIVE_S:
+        if now_s - self._live_epoch_s > _LONG * _LIVE_S:
             self._live = _Sums()
             self._live_epoch_s = now_s
-        if now_s - self._epoch_s > 20 * _FADE_S:
+        if now_s - self._epoch_s > _LONG * _FADE_S:
             factor = float(np.exp((self._epoch_s - now_s) / _FADE_S))
             for level in self._levels:
                 level.scale(factor)
             self._total *= factor
             self._epoch_s = now_s
-        return float(np.exp((now_s - self._epoch_s) / _FADE_S))
 
 
 def _keys(path: Path, day_s: float) -> tuple[Ints, Ints, Ints]:

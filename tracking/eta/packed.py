@@ -59,7 +59,12 @@ def unpack(data: bytes) -> State:
     try:
         return _unpacked(zlib.decompress(data[start:]))
     except (zlib.error, msgspec.DecodeError, ValueError, TypeError) as exc:
-        raise ModelUnreadable(f"a model of arrivals is damaged ({exc}): {_ADVICE}") from exc
+        raise damaged(exc) from exc
+
+
+def damaged(why: object) -> ModelUnreadable:
+    """What to raise where arrays do not hold what they should."""
+    return ModelUnreadable(f"a model of arrivals is damaged ({why}): {_ADVICE}")
 
 
 def _unpacked(body: bytes) -> State:

@@ -1,13 +1,20 @@
 """When past trips passed which places: what any two of them lie apart in time."""
 
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracking.eta.packed import State
+from tracking.eta.rows import Key, Rows
+
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+
+# The latest passages kept, and of one place the latest asked: a lane driven more often than that
+# is known well enough.
+KEPT_PASSAGES = 100_000
+_ASKED = 4_000
 
 
 class Between(NamedTuple):
@@ -28,23 +35,20 @@ class Between(NamedTuple):
     arrived_s: Floats
 
 
-class Passages:
+class Passages(Generic[Key]):
     """Places in the order trips passed them; grows with `add`, asked by pairs of places.
 
-    A place may be anything hashable: a stop, a fence, a cell with a heading. Memory: 40 bytes a
-    passage.
+    A place may be anything hashable: a stop, a fence, a cell with a heading. The latest `most`
+    passages are kept. Memory: 40 bytes a passage, and some 100 for finding it.
     """
 
-    def __init__(self) -> None:
-        self._columns = np.empty((4, 1_024))
-        self._trip = np.empty(1_024, np.int64)
-        self._n = 0
-        self._trips = 0
-        self._rows: dict[Hashable, list[int]] = {}
+    def __init__(self, *, most: int = KEPT_PASSAGES) -> None:
+        # When it was passed, and its size, lead and seconds of the day.
+        self._rows: Rows[Key] = Rows(3, most=most)
 
     def add(
         self,
-        places: Sequence[Hashable],
+        places: Sequence[Key],
         passed_s: Floats,
         size: Floats,
         lead: Floats,
@@ -55,30 +59,24 @@ class Passages:
         `size` rises along the trip; `day_s` is `passed_s` as seconds of the local day.
         """
         seen = np.flatnonzero(np.isfinite(passed_s))
-        self._reserve(self._n + len(seen))
-        rows = np.arange(self._n, self._n + len(seen))
-        self._columns[:, rows] = (passed_s[seen], size[seen], lead[seen], day_s[seen])
-        self._trip[rows] = self._trips
-        for row, place in zip(rows.tolist(), seen.tolist(), strict=True):
-            self._rows.setdefault(places[place], []).append(row)
-        self._n += len(seen)
-        self._trips += 1
+        keys = [places[place] for place in seen.tolist()]
+        self._rows.add(keys, passed_s[seen], np.stack([size[seen], lead[seen], day_s[seen]]))
 
-    def between(self, here: Hashable, there: Hashable) -> Between | None:
+    def between(self, here: Key, there: Key) -> Between | None:
         """The trips that passed `here` and then `there`; None if there are none."""
-        firsts, lasts = self._rows.get(here), self._rows.get(there)
-        if not firsts or not lasts:
+        first, last = self._rows.of(here)[-_ASKED:], self._rows.of(there)[-_ASKED:]
+        if not len(first) or not len(last):
             return None
-        first, last = np.array(firsts), np.array(lasts)
         # Rows and so trips ascend: of each first the next last, if that is the same trip's.
         following = np.searchsorted(last, first)
         inside = following < len(last)
         first, last = first[inside], last[following[inside]]
-        same = (self._trip[first] == self._trip[last]) & (first < last)
+        trips = self._rows.trips
+        same = (trips[first] == trips[last]) & (first < last)
         first, last = first[same], last[same]
         if not len(first):
             return None
-        passed_s, size, lead, day_s = self._columns
+        passed_s, (size, lead, day_s) = self._rows.times_s, self._rows.values
         return Between(
             left_s=day_s[first],
             took_s=passed_s[last] - passed_s[first],
@@ -87,8 +85,10 @@ class Passages:
             arrived_s=passed_s[last],
         )
 
-    def _reserve(self, n: int) -> None:
-        if n > len(self._trip):
-            more = max(n, 2 * len(self._trip)) - len(self._trip)
-            self._columns = np.pad(self._columns, ((0, 0), (0, more)))
-            self._trip = np.pad(self._trip, (0, more))
+    def state(self) -> State:
+        """All of it, to be saved; places must be what JSON can tell."""
+        return self._rows.state()
+
+    def restore(self, state: State, place: Any) -> None:  # noqa: ANN401 -- a type, for msgspec
+        """Be what was saved; places are read as `place`."""
+        self._rows.restore(state, place)

@@ -72,13 +72,16 @@ class Rows(Generic[Key]):
             "rows": np.array([row for rows in self._grown.values() for row in rows], np.int64),
         }
 
-    def restore(self, state: State, key: type[Key]) -> None:
+    def restore(self, state: State, key: Any) -> None:  # noqa: ANN401 -- a type, for msgspec
         """Be what was saved; keys are read as `key`."""
         self.times_s, self.values, self.trips = state["times_s"], state["values"], state["trips"]
         self._n, self._trips = len(self.times_s), int(state["next"][0])
-        keys = msgspec.json.decode(state["keys"].tobytes(), type=list[key])  # type: ignore[valid-type]
-        ends = np.cumsum(state["counts"])[:-1]
-        self._grown = dict(zip(keys, (r.tolist() for r in np.split(state["rows"], ends)), strict=True)) if keys else {}
+        keys: list[Key] = msgspec.json.decode(state["keys"].tobytes(), type=list[key])
+        rows, ends = state["rows"].tolist(), np.cumsum(state["counts"]).tolist()
+        starts = [0, *ends[:-1]]
+        self._grown = {
+            key: rows[start:end] for key, start, end in zip(keys, starts, ends, strict=False)
+        }
         self._asked = {}
 
     def _reserve(self, n: int) -> None:
@@ -96,6 +99,8 @@ class Rows(Generic[Key]):
         self.values = self.values[:, gone:n].copy()
         self.trips = self.trips[gone:n].copy()
         self._n = n - gone
-        kept = {key: [row - gone for row in rows if row >= gone] for key, rows in self._grown.items()}
+        kept = {
+            key: [row - gone for row in rows if row >= gone] for key, rows in self._grown.items()
+        }
         self._grown = {key: rows for key, rows in kept.items() if rows}
         self._asked = {}

@@ -22,7 +22,8 @@ class TestPassages:
     def test_between_two_places_finds_what_looking_at_every_trip_finds(
         self, trips: list[list[tuple[int, bool]]], here: int, there: int
     ) -> None:
-        book, wanted = Passages(), []
+        book: Passages[int] = Passages()
+        wanted = []
         for number, trip in enumerate(trips):
             places = [place for place, _ in trip]
             at = np.arange(float(len(trip))) * 60.0 + number
@@ -41,7 +42,7 @@ class TestPassages:
         assert [(float(a), float(b)) for a, b in told] == wanted
 
     def test_nobody_passed_an_unknown_place(self) -> None:
-        book = Passages()
+        book: Passages[str] = Passages()
         book.add(["a"], np.zeros(1), np.zeros(1), np.zeros(1), np.zeros(1))
         assert book.between("a", "b") is None
         assert book.between("b", "a") is None
