@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a POST that is sent again gets the answer it got, and happens once."""
+"""`Idempotency-Key`: a POST or PATCH sent again gets the answer it got, and is once."""
 
 import asyncio
 import logging

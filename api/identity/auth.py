@@ -39,8 +39,8 @@ class _WhoMay(SecurityBase):
         noun = request.scope["route"].tags[0]
         if not principal.may(noun, self._action):
             raise forbidden(principal, noun, self._action)
-        # The other methods change nothing, or the same however often they are sent.
-        if self._action != "read" and request.method == "POST":
+        # PUT and DELETE come to the same however often they are sent.
+        if self._action != "read" and request.method in {"POST", "PATCH"}:
             await begin(request, principal)
         return principal
 

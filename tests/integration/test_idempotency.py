@@ -65,6 +65,18 @@ async def test_a_request_sent_again_gets_the_first_answer_and_happens_once(site:
     assert await count(site) == 1
 
 
+async def test_a_change_sent_again_does_not_undo_what_came_between(site: Site) -> None:
+    path = "/v1/shipments/s1"
+    await site.client.post("/v1/shipments", json={"id": "s1", "stops": [{"kind": "delivery"}]})
+    first, between, again = [
+        await site.client.patch(path, json={"order_ref": ref}, headers={"Idempotency-Key": key})
+        for ref, key in (("o1", "a"), ("o2", "b"), ("o1", "a"))
+    ]
+    assert [one.status_code for one in (first, between, again)] == [200] * 3
+    assert again.content == first.content
+    assert (await site.get(path)).json()["order_ref"] == "o2"
+
+
 async def test_without_a_key_each_request_is_one_of_its_own(site: Site) -> None:
     for _ in range(2):
         await site.client.post("/v1/fences", json={"shape": SQUARE})
