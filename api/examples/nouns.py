@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from api.examples.fleet import EVENT, NEXT, POSITION, page_of
+from api.examples.routes import PROGRESS, ROUTE_INPUT
 from api.schemas.assets import (
     AssetInput,
     AssetPatch,
@@ -16,21 +17,18 @@ from api.schemas.assets import (
     PositionAnswer,
     TrackPage,
 )
+from api.schemas.overrides import OverrideInput, Overrides, ProofInput, override_of
 from api.schemas.share import MadeLink, ShareInput, ShareLinks
 from api.schemas.shipments import (
     OrderTracking,
-    OverrideInput,
-    Overrides,
     PartiesInput,
     PlaceInput,
-    ProofInput,
     SeenAt,
     ShipmentInput,
     ShipmentPatch,
     StopInput,
     WindowInput,
     detail_of,
-    override_of,
     plan_of,
     view_of,
 )
@@ -91,6 +89,7 @@ SHIPMENT_INPUT = ShipmentInput(
         StopInput("delivery", "Shop 4", fence="shop-4"),
     ),
     parties=PartiesInput(shipper="acme", carrier="fastlane", consignee="shop-4"),
+    route=ROUTE_INPUT,
     attrs={"pallets": 2},
 )
 SHIPMENT_PATCH = ShipmentPatch(attrs={"pallets": 3})
@@ -112,6 +111,7 @@ _STORED = StoredShipment(
         picked_up_at=_MORNING,
         next_stop=1,
     ),
+    progress=PROGRESS,
 )
 SHIPMENT = detail_of(
     _STORED, SeenAt(position=POSITION, age_s=12.4, stale=False, carried_by=CARRIED_BY)

@@ -22,10 +22,9 @@ from api.identity.auth import Caller, Writer
 from api.routers.assets import track_range
 from api.schemas.assets import TrackPage, TrackQuery, carried_by
 from api.schemas.fences import decoded
+from api.schemas.overrides import OverrideInput, Overrides, override_of
 from api.schemas.parameters import NoQuery, Paged, Selected, check_range
 from api.schemas.shipments import (
-    OverrideInput,
-    Overrides,
     ShipmentDetail,
     ShipmentInput,
     ShipmentPatch,
@@ -33,7 +32,6 @@ from api.schemas.shipments import (
     ShipmentView,
     changes_of,
     detail_of,
-    override_of,
     plan_of,
     seen_at,
     view_of,

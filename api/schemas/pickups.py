@@ -10,9 +10,9 @@ from pydantic import Field
 
 from api.conventions.problems import Problem
 from api.schemas.assets import GivenMoment
+from api.schemas.overrides import Note
 from api.schemas.parameters import Paged, Text, Time
 from api.schemas.shipments import (
-    Note,
     PartiesInput,
     PlaceInput,
     ShipmentId,

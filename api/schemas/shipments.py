@@ -1,43 +1,55 @@
 """What the api takes and tells about shipments and orders."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from pydantic import Field
 
-from api.conventions.answers import Page
 from api.conventions.problems import Problem
 from api.schemas.assets import CarriedBy, GivenMoment, carried_by
 from api.schemas.fences import Degrees, Latitude
 from api.schemas.parameters import Paged, Text, Time
+from api.schemas.routes import (
+    LimitsInput,
+    RouteDetail,
+    RouteInput,
+    RouteView,
+    limits_of,
+    route_detail,
+    route_of,
+    route_view,
+)
 from tracking import raw
 from tracking.custody import Segment
 from tracking.errors import InputError
 from tracking.feed import PositionUpdate
 from tracking.fence_input import Id, Name, stored_json
+from tracking.route.follow import Progress
 from tracking.schedules import zone_of
 from tracking.shipments import (
-    Act,
     Kind,
-    Override,
+    Limits,
     Parties,
     Place,
     Plan,
     PlannedWindow,
     Proof,
+    Route,
     Status,
     Stop,
     StopKind,
+    Trouble,
 )
 from tracking.store.custody import Whereabouts
 from tracking.store.shipments import StoredShipment
 from tracking.times import Moment
 
+R = TypeVar("R", bound=RouteView)
+
 ShipmentId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)")]
-Note = Annotated[str, Meta(max_length=2_000, pattern=r"^[^\x00]*$(?!\n)")]
 
 
 class PlaceInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,41 +103,25 @@ class ShipmentInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind = "forward"
     parties: PartiesInput = PartiesInput()
     arriving_m: ArrivingM = 2_000.0
+    route: RouteInput | None = None
+    limits: LimitsInput = LimitsInput()
     attrs: dict[str, Any] = {}
 
 
 class ShipmentPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to change of a plan; what is left out stays. Stops are replaced as a whole."""
+    """What to change of a plan; what is left out stays.
+
+    Stops, the route and the limits are replaced as a whole; null takes the route away.
+    """
 
     stops: Stops | UnsetType = UNSET
     order_ref: Name | UnsetType | None = UNSET
     kind: Kind | UnsetType = UNSET
     parties: PartiesInput | UnsetType = UNSET
     arriving_m: ArrivingM | UnsetType = UNSET
+    route: RouteInput | UnsetType | None = UNSET
+    limits: LimitsInput | UnsetType = UNSET
     attrs: dict[str, Any] | UnsetType = UNSET
-
-
-class ProofInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Proof of what was handed over."""
-
-    name: Name | None = None
-    note: Note | None = None
-    photo_ref: Name | None = None
-    code: Name | None = None
-
-
-class OverrideInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What happened although no event tells it; `at` is now if not given.
-
-    `arrived` and `departed` need a `stop`, counted from 0; `delivered` without one is about all
-    that is still to be delivered.
-    """
-
-    act: Act
-    stop: Annotated[int, Meta(ge=0, le=99)] | None = None
-    at: GivenMoment | None = None
-    note: Note | None = None
-    proof: ProofInput | None = None
 
 
 class ShipmentQuery(Paged):
@@ -181,7 +177,7 @@ class ShipmentView(msgspec.Struct, frozen=True):
     kind: Kind
     status: Status
     since: Moment
-    exceptions: list[Literal["delayed"]]
+    exceptions: list[Trouble]
     at_stop: int | None
     next_stop: int | None
     picked_up_at: Moment | None
@@ -189,6 +185,8 @@ class ShipmentView(msgspec.Struct, frozen=True):
     stops: list[StopView]
     parties: Parties
     arriving_m: float
+    limits: Limits
+    route: RouteView | None
     attrs: raw.Object
     version: int
     created_at: Moment
@@ -209,8 +207,9 @@ class SeenAt(msgspec.Struct, frozen=True):
 
 
 class ShipmentDetail(ShipmentView, frozen=True, kw_only=True):
-    """A shipment, and where it was last seen."""
+    """A shipment, its route with the line, and where it was last seen."""
 
+    route: RouteDetail | None
     last_seen: SeenAt
 
 
@@ -219,10 +218,6 @@ class OrderTracking(msgspec.Struct, frozen=True):
 
     order_ref: str
     items: list[ShipmentDetail]
-
-
-class Overrides(Page[Override], frozen=True):
-    """What people said of a shipment; there is one page."""
 
 
 def plan_of(given: ShipmentInput, id_: str) -> Plan:
@@ -238,6 +233,8 @@ def plan_of(given: ShipmentInput, id_: str) -> Plan:
         kind=given.kind,
         parties=msgspec.convert(given.parties, Parties, from_attributes=True),
         arriving_m=given.arriving_m,
+        route=None if given.route is None else route_of(given.route),
+        limits=limits_of(given.limits),
         attrs=msgspec.Raw(stored_json(given.attrs, "attrs")),
     )
 
@@ -253,6 +250,10 @@ def changes_of(given: ShipmentPatch) -> Mapping[str, Any]:
         members["stops"] = _stops(members["stops"])
     if "parties" in members:
         members["parties"] = msgspec.convert(members["parties"], Parties, from_attributes=True)
+    if members.get("route") is not None:
+        members["route"] = route_of(members["route"])
+    if "limits" in members:
+        members["limits"] = limits_of(members["limits"])
     if "attrs" in members:
         members["attrs"] = msgspec.Raw(stored_json(members["attrs"], "attrs"))
     return members
@@ -296,34 +297,14 @@ def _check_window(window: WindowInput, where: str) -> None:
         raise _fault(f"{where}.to", "it is before `from`")
 
 
-def override_of(given: OverrideInput, author: str) -> Override:
-    """What somebody says.
-
-    Raises:
-        Problem: 422, it lacks a stop or lies ahead.
-    """
-    now = datetime.now(UTC)
-    if given.act in {"arrived", "departed"} and given.stop is None:
-        raise _fault("stop", "say at which stop, counted from 0")
-    if given.act == "cancelled" and given.stop is not None:
-        raise _fault("stop", "a shipment is cancelled as a whole")
-    at = given.at or now
-    if not at.year >= 1970 or at > now + timedelta(minutes=5):
-        raise _fault("at", "it lies ahead, or before 1970")
-    proof = None
-    if given.proof is not None:
-        proof = msgspec.convert(given.proof, Proof, from_attributes=True)
-    return Override(0, given.act, at, given.stop, given.note, proof, author)
-
-
 def view_of(stored: StoredShipment) -> ShipmentView:
     """A shipment as the api tells it."""
-    return ShipmentView(**_members(stored))
+    return ShipmentView(**_members(stored), route=_route(stored, route_view))
 
 
 def detail_of(stored: StoredShipment, seen: SeenAt) -> ShipmentDetail:
     """The same, with where it was last seen."""
-    return ShipmentDetail(**_members(stored), last_seen=seen)
+    return ShipmentDetail(**_members(stored), route=_route(stored, route_detail), last_seen=seen)
 
 
 def seen_at(at: datetime, part: Segment, found: Whereabouts | None, stale_after_s: float) -> SeenAt:
@@ -336,13 +317,18 @@ def seen_at(at: datetime, part: Segment, found: Whereabouts | None, stale_after_
     return SeenAt(found.position, round(age_s, 3), stale=stale, carried_by=now_by)
 
 
+def _route(stored: StoredShipment, view: Callable[[Route, Progress | None], R]) -> R | None:
+    route = stored.plan.route
+    return None if route is None else view(route, stored.progress)
+
+
 def _members(stored: StoredShipment) -> dict[str, Any]:
     plan, record = stored.plan, stored.record
     shared = {
         name: getattr(source, name)
         for source in (plan, record)
         for name in source.__struct_fields__
-        if name in ShipmentView.__struct_fields__
+        if name in ShipmentView.__struct_fields__ and name != "route"
     }
     return shared | {
         "exceptions": list(record.exceptions),

@@ -13,9 +13,9 @@ Ints = NDArray[np.int64]
 
 # Pieces this near are equally likely: a fix errs by so much, and so do lines drawn on maps.
 _ALIKE_M = 40.0
-# Going back costs this much more than going on, so that who turns where the line turns is taken
-# to be on its way back rather than to reverse.
-_BACK = 4.0
+# Going back further than fixes scatter costs four times what going on costs, so that who turns
+# where the line turns is taken to be on its way back rather than to reverse.
+LOOSE_M, _BACK = 50.0, 4.0
 # Of degrees: a tenth of a millimetre.
 _DIGITS = 9
 # Looked at around a known progress before the whole line is; only speed depends on it.
@@ -77,11 +77,7 @@ class Line:
             return Projection(float(along_m[best]), float(offset_m[best]))
         first, last = np.searchsorted(self._along_m, (near_m - _WINDOW_M, near_m + _WINDOW_M))
         found = self._chosen(lon, lat, near_m, max(int(first) - 1, 0), int(last))
-        if (
-            found is None
-            or found.offset_m > _ALIKE_M
-            or not -_WINDOW_M / _BACK <= found.along_m - near_m <= _WINDOW_M
-        ):
+        if found is None or found.offset_m > _ALIKE_M or _cost(found.along_m - near_m) > _WINDOW_M:
             found = self._chosen(lon, lat, near_m, 0, len(self._east))
         return found or self.project(lon, lat)
 
@@ -120,8 +116,7 @@ class Line:
         nearest = float(offset_m[dips].min())
         limit = _ALIKE_M if nearest <= _ALIKE_M else nearest + _ALIKE_M
         dips = dips[offset_m[dips] <= limit]
-        ahead = along_m[dips] - near_m
-        best = dips[int(np.argmin(np.where(ahead < 0.0, -_BACK * ahead, ahead)))]
+        best = dips[int(np.argmin(_cost(along_m[dips] - near_m)))]
         return Projection(float(along_m[best]), float(offset_m[best]))
 
     def _seen_from(
@@ -135,6 +130,13 @@ class Line:
         part = np.clip(-(x0 * dx + y0 * dy) / (dx * dx + dy * dy), 0.0, 1.0)
         offset_m = np.hypot(x0 + part * dx, y0 + part * dy)
         return self._along_m[first:last] + part * self._length_m[first:last], offset_m, part
+
+
+def _cost(ahead_m: Floats | float) -> Floats:
+    """How unlikely it is to be found so far ahead of, or behind, where it was."""
+    back_m = np.maximum(np.negative(ahead_m) - LOOSE_M, 0.0)
+    result: Floats = np.abs(ahead_m) + (_BACK - 1.0) * back_m
+    return result
 
 
 def _short_way(degrees: Floats) -> Floats:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from psycopg import sql
 
+from tracking.route.follow import Progress
 from tracking.shipments import Override, Plan, Proof, Record
 from tracking.store.connection import Connection
 
@@ -32,6 +33,7 @@ class StoredShipment(NamedTuple):
     fence_serial: int
     plan: Plan
     record: Record
+    progress: Progress | None = None  # along its route, if it has one
 
 
 class ShipmentFilter(NamedTuple):
