@@ -1,4 +1,4 @@
-"""`firmware-sim run | plan | depots`: the command line and nothing else."""
+"""`firmware-sim run | journey | truth | plan | depots`: the command line and nothing else."""
 
 import json
 import signal
@@ -14,9 +14,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from firmware_sim.connection import Broker
-from firmware_sim.declarations import START_UNSET, started, with_options
-from firmware_sim.link import Pace
+from firmware_sim.declarations import (
+    START_UNSET,
+    Wire,
+    declared_options,
+    declared_wire,
+    started,
+    taking,
+)
+from firmware_sim.itinerary import read_itineraries
+from firmware_sim.journey import Journey
 from firmware_sim.manifest import Ledger
 from firmware_sim.options import NEW_YEAR_MS, OptionError, Options
 from firmware_sim.plan import Simulation
@@ -61,63 +68,56 @@ Count the kinds of malformed messages:
     firmware-sim plan --malformed 0.2 | jq -r .malformed | sort | uniq -c"""
 
 
+_JOURNEY_EXAMPLES = """[bold]Examples[/bold]
+
+A planned day of two lorries within seconds, GPS noise and all:
+    firmware-sim journey day.json --speed 3600 --start 2026-03-08T05:00Z --interval 12 --jitter 6
+
+The same bytes, late, shuffled and some of them twice:
+    firmware-sim journey day.json --start 2026-03-08T05:00Z --interval 12 --jitter 6 --fast \
+        --reorder 1 --reorder-window-s 86400 --duplicates 0.2
+
+When it truly turned, stood still and was in the tunnel:
+    firmware-sim truth day.json --start 2026-03-08T05:00Z
+
+The README says what the file looks like."""
+
+# A journey's file says who drives where and for how long.
+_OF_A_TOWN = ("devices", "readers", "sensors", "sensor_interval", "center", "duration")
+
+_File = Annotated[Path, typer.Argument(help="What the vehicles do, JSON.", show_default=False)]
+
+
 @app.command(epilog=_RUN_EXAMPLES)
-@with_options
-def run(
-    options: Options,
-    *,
-    mqtt: Annotated[
-        str, typer.Option(help="mqtt://user:password@host:port, or mqtts:// for TLS.")
-    ] = "mqtt://127.0.0.1:1883",
-    speed: Annotated[
-        float, typer.Option(help="Simulated seconds per second; 0 is as fast as possible.")
-    ] = 1.0,
-    fast: Annotated[bool, typer.Option("--fast", help="The same as --speed 0.")] = False,
-    connections: Annotated[
-        int, typer.Option(help="MQTT connections; 0: one per device up to 50 devices, else 8.")
-    ] = 0,
-    window: Annotated[
-        int, typer.Option(help="Unacknowledged messages per connection at most.")
-    ] = 100,
-    drain: Annotated[
-        float, typer.Option(help="Seconds without a PUBACK after the end before giving up.")
-    ] = 60.0,
-    status: Annotated[
-        bool, typer.Option(help="Publish retained online and offline, and set last wills.")
-    ] = True,
-    commands: Annotated[
-        bool, typer.Option(help="Take commands on cmd and answer them on ack.")
-    ] = True,
-    manifest: Annotated[
-        Path | None, typer.Option(help="Write what was published to this file, JSON lines.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="End with one line of JSON on standard output.")
-    ] = False,
-) -> None:
+@taking(declared_wire, declared_options)
+def run(wire: Wire, options: Options) -> None:
     """Publish to a broker until the end, and until the broker has acknowledged all of it."""
-    speed = 0.0 if fast else speed
-    pace = Pace(
-        speed=speed,
-        connections=connections,
-        window=window,
-        drain_s=drain,
-        status=status,
-        commands=commands,
-    )
-    broker = Broker.parse(mqtt)
-    options = started(options, speed)
-    with _opened(manifest) as out, _progress(options) as show:
-        publisher = Publisher(Simulation(options), broker, pace, Ledger(out), show)
-        with _signals(publisher.request_stop):
-            summary = publisher.run()
-    sys.stdout.write((json.dumps(summary) if as_json else _sentence(summary)) + "\n")
-    if summary["ending"] == "gave up":
-        raise typer.Exit(1)
+    _publish(Simulation(started(options, wire.pace.speed)), wire)
+
+
+@app.command(epilog=_JOURNEY_EXAMPLES)
+@taking(declared_wire, declared_options, without=_OF_A_TOWN)
+def journey(wire: Wire, options: Options, file: _File) -> None:
+    """Publish what vehicles say that do as a file tells them: legs, stops, jams, wrong turns."""
+    options, scene = _journey(file, options)
+    _publish(Simulation(started(options, wire.pace.speed), scene), wire)
+
+
+@app.command(epilog=_JOURNEY_EXAMPLES)
+@taking(declared_options, without=_OF_A_TOWN)
+def truth(options: Options, file: _File) -> None:
+    """Print what truly happens in a journey and when, one JSON line each; no broker needed.
+
+    Without --start it starts on 2026-01-01, so that the output never changes.
+    """
+    options, scene = _journey(file, options)
+    start_ms = NEW_YEAR_MS if options.start_ms == START_UNSET else options.start_ms
+    for happened in scene.happened:
+        sys.stdout.write(json.dumps(happened.line(start_ms)) + "\n")
 
 
 @app.command(epilog=_PLAN_EXAMPLES)
-@with_options
+@taking(declared_options)
 def plan(options: Options) -> None:
     """Print what a run would publish, in order, one JSON line per message; no broker needed.
 
@@ -131,7 +131,7 @@ def plan(options: Options) -> None:
 
 
 @app.command()
-@with_options
+@taking(declared_options)
 def depots(options: Options) -> None:
     """Print the depots' outlines as GeoJSON, to make fences of; every vehicle passes one."""
     city = City(options.seed, options.center_lon, options.center_lat)
@@ -157,6 +157,28 @@ def main() -> None:
         # `firmware-sim plan | head` is no mistake.
         sys.stderr.close()
         sys.exit(0)
+
+
+def _journey(file: Path, options: Options) -> tuple[Options, Journey]:
+    """The scene a file describes, and *options* for as long and for as many as there are in it."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise OptionError(f"journey: cannot read {file}: {reason}") from error
+    scene = Journey(read_itineraries(text), options)
+    count, duration_s = len(scene.devices), scene.duration_s
+    return replace(options, devices=count, readers=0, sensors=0, duration_s=duration_s), scene
+
+
+def _publish(simulation: Simulation, wire: Wire) -> None:
+    with _opened(wire.manifest) as out, _progress(simulation.options) as show:
+        publisher = Publisher(simulation, wire.broker, wire.pace, Ledger(out), show)
+        with _signals(publisher.request_stop):
+            summary = publisher.run()
+    sys.stdout.write((json.dumps(summary) if wire.as_json else _sentence(summary)) + "\n")
+    if summary["ending"] == "gave up":
+        raise typer.Exit(1)
 
 
 def _planned(delivery: Delivery) -> dict[str, Any]:

@@ -2,17 +2,18 @@
 
 import inspect
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Annotated, Any, Concatenate, ParamSpec
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from firmware_sim.connection import Broker
+from firmware_sim.link import Pace
 from firmware_sim.options import Backlog, Faults, OptionError, Options, Preset, TimeFormat
-
-P = ParamSpec("P")
 
 _FLEET = "Fleet"
 _DATA = "Data faults (change which readings exist; --clean keeps them)"
@@ -23,7 +24,7 @@ def _option(text: str, panel: str, *names: str) -> Any:  # noqa: ANN401  -- type
     return typer.Option(*names, help=text, rich_help_panel=panel, show_default=panel == _FLEET)
 
 
-def declared(
+def declared_options(
     *,
     seed: Annotated[int, _option("Same seed and options: same bytes.", _FLEET)] = 1,
     tenant: Annotated[str, _option("Second level of every topic.", _FLEET)] = "default",
@@ -144,22 +145,95 @@ def started(options: Options, speed: float) -> Options:
     return replace(options, start_ms=int((time.time() - lead_s) * 1000))
 
 
-def with_options(
-    command: Callable[Concatenate[Options, P], None],
-) -> Callable[..., None]:
-    """Make a Typer command of one that takes `Options` first: the shared options follow its own."""
-    shared = inspect.signature(declared).parameters
-    own = list(inspect.signature(command).parameters.values())[1:]
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Where to publish, how fast, and what to leave behind."""
 
-    @wraps(command)
-    def call(*args: P.args, **given: P.kwargs) -> None:
-        options = declared(**{name: given.pop(name) for name in shared})  # type: ignore[arg-type]
-        command(options, *args, **given)
+    broker: Broker
+    pace: Pace
+    manifest: Path | None
+    as_json: bool
 
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared.values())]
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {p.name: p.annotation for p in parameters}
-    return call
+
+def declared_wire(
+    *,
+    mqtt: Annotated[
+        str, typer.Option(help="mqtt://user:password@host:port, or mqtts:// for TLS.")
+    ] = "mqtt://127.0.0.1:1883",
+    speed: Annotated[
+        float, typer.Option(help="Simulated seconds per second; 0 is as fast as possible.")
+    ] = 1.0,
+    fast: Annotated[bool, typer.Option("--fast", help="The same as --speed 0.")] = False,
+    connections: Annotated[
+        int, typer.Option(help="MQTT connections; 0: one per device up to 50 devices, else 8.")
+    ] = 0,
+    window: Annotated[
+        int, typer.Option(help="Unacknowledged messages per connection at most.")
+    ] = 100,
+    drain: Annotated[
+        float, typer.Option(help="Seconds without a PUBACK after the end before giving up.")
+    ] = 60.0,
+    status: Annotated[
+        bool, typer.Option(help="Publish retained online and offline, and set last wills.")
+    ] = True,
+    commands: Annotated[
+        bool, typer.Option(help="Take commands on cmd and answer them on ack.")
+    ] = True,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Write what was published to this file, JSON lines.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with one line of JSON on standard output.")
+    ] = False,
+) -> Wire:
+    """Build what a user said about publishing."""
+    pace = Pace(
+        speed=0.0 if fast else speed,
+        connections=connections,
+        window=window,
+        drain_s=drain,
+        status=status,
+        commands=commands,
+    )
+    return Wire(Broker.parse(mqtt), pace, manifest, as_json)
+
+
+def taking(
+    *declarations: Callable[..., Any], without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a Typer command of a function that takes what *declarations* build first.
+
+    Their options follow the command's own; those named in *without* keep their defaults.
+    """
+
+    def command_of(command: Callable[..., None]) -> Callable[..., None]:
+        shared = [
+            {
+                name: option
+                for name, option in inspect.signature(declaration).parameters.items()
+                if name not in without
+            }
+            for declaration in declarations
+        ]
+        own = list(inspect.signature(command).parameters.values())[len(declarations) :]
+
+        @wraps(command)
+        def call(**given: Any) -> None:  # noqa: ANN401  -- what Typer parsed
+            built = [
+                declaration(**{name: given.pop(name) for name in options})
+                for declaration, options in zip(declarations, shared, strict=True)
+            ]
+            command(*built, **given)
+
+        parameters = [
+            p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for p in (*own, *(option for options in shared for option in options.values()))
+        ]
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {p.name: p.annotation for p in parameters}
+        return call
+
+    return command_of
 
 
 def _parse_center(text: str) -> tuple[float, float]:

@@ -9,8 +9,8 @@ from firmware_sim.ticks import Ticks
 
 _ACCELERATE_MPS2 = 1.5
 # Late for a light that has just turned: harder than this and the driver goes on.
-_HARD_BRAKE_MPS2 = 4.0
-_ARRIVED_M = 0.5
+HARD_BRAKE_MPS2 = 4.0
+ARRIVED_M = 0.5
 _MAX_STEP_S = 1.0
 
 
@@ -121,29 +121,22 @@ class Vehicle:
             self.passages.append(
                 Passage(at_ms, self.index, door.depot, door.inbound, self._load, self._trip)
             )
-        if path.length_m - self._at_m <= _ARRIVED_M:
+        if path.length_m - self._at_m <= ARRIVED_M:
             self._at_m = path.length_m
         self._x, self._y, self._course_deg = path.place(self._at_m)
         if self._at_m >= path.length_m:
             self._arrive()
 
     def _next_speed_mps(self, path: Path, step_s: float) -> float:
-        along, at_m, speed = path.along_m, self._at_m, self.speed_mps
-        i = path.segment(at_m)
-        fastest = min(
-            speed + _ACCELERATE_MPS2 * step_s,
-            path.limits_mps[i],
-            _safe_mps(along[i + 1] - at_m, path.caps_mps[i + 1], step_s),
-        )
-        if i + 2 < len(along):
-            fastest = min(fastest, _safe_mps(along[i + 2] - at_m, path.caps_mps[i + 2], step_s))
+        at_m, speed = self._at_m, self.speed_mps
+        fastest = free_mps(path, at_m, speed, step_s)
         while self._next_light < len(path.lights):
             light = path.lights[self._next_light]
             gap_m = light.at_m - at_m
             if gap_m >= 0.0:
                 if not self._city.is_green(
                     light.node, light.axis, self._now_s
-                ) and gap_m >= speed * speed / (2 * _HARD_BRAKE_MPS2):
+                ) and gap_m >= speed * speed / (2 * HARD_BRAKE_MPS2):
                     fastest = min(fastest, _safe_mps(gap_m, 0.0, step_s))
                 break
             self._next_light += 1
@@ -184,6 +177,20 @@ class Vehicle:
         else:
             self._wait_s = self._rng.uniform(20.0, 90.0)
             self._load = max(0, self._load - 1)
+
+
+def free_mps(path: Path, at_m: float, speed_mps: float, step_s: float) -> float:
+    """The most that limits, bends and the end of *path* allow during the next step."""
+    along = path.along_m
+    i = path.segment(at_m)
+    fastest = min(
+        speed_mps + _ACCELERATE_MPS2 * step_s,
+        path.limits_mps[i],
+        _safe_mps(along[i + 1] - at_m, path.caps_mps[i + 1], step_s),
+    )
+    if i + 2 < len(along):
+        fastest = min(fastest, _safe_mps(along[i + 2] - at_m, path.caps_mps[i + 2], step_s))
+    return fastest
 
 
 def _safe_mps(gap_m: float, then_mps: float, step_s: float) -> float:

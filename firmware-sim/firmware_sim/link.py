@@ -8,7 +8,7 @@ from firmware_sim.device import Backoff, Outbox
 from firmware_sim.manifest import Ledger
 from firmware_sim.noise import Noise
 from firmware_sim.options import OptionError
-from firmware_sim.plan import DeviceName
+from firmware_sim.scene import DeviceName
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,37 +8,15 @@ from typing import NamedTuple
 
 from firmware_sim.distortion import Distortion
 from firmware_sim.faults import Scheduler
-from firmware_sim.fleet import Observed, Passage, Vehicle
+from firmware_sim.fleet import Observed
 from firmware_sim.options import OptionError, Options
 from firmware_sim.readings import Delivery, Reading
-from firmware_sim.roads import City, Depot
-from firmware_sim.stationary import Reader, Sensor
+from firmware_sim.roads import Depot
+from firmware_sim.scene import DeviceName, Scene, Town
 
 # How far the model runs ahead of the wire: long enough to amortise a pass over all devices, short
 # enough that 10,000 of them cost a pacing run a stall of about 0.2 s.
 SLICE_MS = 1000
-
-
-class DeviceName(NamedTuple):
-    """A simulated device: its name, the channel it speaks on and its number among all devices."""
-
-    name: str
-    channel: str
-    number: int
-
-
-def device_names(options: Options) -> list[DeviceName]:
-    """Every device of a simulation; a device's name and behaviour do not depend on the others'."""
-    kinds = (
-        ("vehicle", "pos", options.devices),
-        ("reader", "tag", options.readers),
-        ("sensor", "sensor", options.sensors),
-    )
-    start = options.prefix
-    names = [
-        (f"{start}{kind}-{k + 1:05d}", channel) for kind, channel, n in kinds for k in range(n)
-    ]
-    return [DeviceName(name, channel, index) for index, (name, channel) in enumerate(names)]
 
 
 class Slice(NamedTuple):
@@ -64,30 +42,19 @@ class _Output:
 
 
 class Simulation:
-    """All devices of one city, moved forward together. Iterate `slices` once."""
+    """The devices of a scene, a town if none is given, and what they say. Iterate `slices` once."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, scene: Scene | None = None) -> None:
         self.options = options
-        self.devices = device_names(options)
-        self.city = City(options.seed, options.center_lon, options.center_lat)
+        self._scene = scene if scene is not None else Town(options)
+        self.devices = self._scene.devices
         self._outputs = [_Output(device, options) for device in self.devices]
-        self._vehicles = [
-            Vehicle(k, options.seed, self.city, options.interval_s) for k in range(options.devices)
-        ]
-        self._readers = [Reader(k, options, len(self.city.depots)) for k in range(options.readers)]
-        self._sensors = [Sensor(k, options) for k in range(options.sensors)]
         self._end_ms = options.duration_s * 1000 or inf
         self._reached_ms = 0
-        paced = [*self._vehicles, *([None] * options.readers), *self._sensors]
-        self._ticks = {
-            device.name: one.ticks
-            for device, one in zip(self.devices, paced, strict=True)
-            if one is not None
-        }
 
     def set_interval(self, device: str, interval_s: float) -> bool:
         """Have a device observe every *interval_s*, from the next slice on; whether it can."""
-        ticks = self._ticks.get(device)
+        ticks = self._scene.ticks.get(device)
         if ticks is not None:
             ticks.change(interval_s, self._reached_ms)
         return ticks is not None
@@ -106,28 +73,13 @@ class Simulation:
         while start_ms < self._end_ms:
             until_ms = int(min(start_ms + SLICE_MS, self._end_ms))
             planned: list[tuple[Reading, int]] = []
-            for index, observed in self._observe(until_ms):
+            for index, observed in self._scene.observe(until_ms):
                 self._plan(index, observed, planned, waiting)
             self._reached_ms = until_ms
             yield Slice(start_ms + SLICE_MS, planned, sorted(waiting.pop(start_ms // SLICE_MS, [])))
             start_ms += SLICE_MS
         for number in sorted(waiting):
             yield Slice((number + 1) * SLICE_MS, [], sorted(waiting[number]))
-
-    def _observe(self, until_ms: int) -> Iterator[tuple[int, list[Observed]]]:
-        index = 0
-        passages: list[Passage] = []
-        for vehicle in self._vehicles:
-            yield index, vehicle.observe(until_ms)
-            passages += vehicle.passages
-            vehicle.passages.clear()
-            index += 1
-        for reader in self._readers:
-            yield index, reader.observe(until_ms, passages)
-            index += 1
-        for sensor in self._sensors:
-            yield index, sensor.observe(until_ms)
-            index += 1
 
     def _plan(
         self,
@@ -181,7 +133,8 @@ def plan(options: Options) -> Plan:
     """
     if not options.duration_s:
         raise OptionError("for: a plan needs an end, give --for SECONDS")
-    simulation = Simulation(options)
+    town = Town(options)
+    simulation = Simulation(options, town)
     devices = {device.name: DevicePlan(device) for device in simulation.devices}
     everything: list[Delivery] = []
     for piece in simulation.slices():
@@ -191,4 +144,4 @@ def plan(options: Options) -> Plan:
         for delivery in piece.deliveries:
             devices[delivery.reading.device].deliveries.append(delivery)
         everything += piece.deliveries
-    return Plan(options, simulation.city.depots, devices, everything)
+    return Plan(options, town.city.depots, devices, everything)

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from math import atan2, cos, degrees, hypot, radians, sqrt
+from math import atan2, cos, degrees, hypot, inf, radians, sqrt
 from random import Random
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ _EDGE_PIECES = 6
 _LIGHT_CYCLE_S = 60.0
 _LIGHT_GREEN_S = 27.0  # per axis; the rest of its half is amber and counts as red
 
-_M_PER_DEG_LAT = 111_195.0  # a sphere of 6,371 km, to agree with haversine
+M_PER_DEG_LAT = 111_195.0  # a sphere of 6,371 km, to agree with haversine
 
 
 class Depot(NamedTuple):
@@ -111,7 +111,7 @@ def _bend_mps(a: Xy, b: Xy, c: Xy) -> float:
     after = atan2(c[0] - b[0], c[1] - b[1])
     turn_deg = abs((degrees(after - before) + 180.0) % 360.0 - 180.0)
     if turn_deg < 15.0:
-        return ARTERIAL_MPS
+        return inf
     return 8.0 if turn_deg < 45.0 else 4.5
 
 
@@ -121,7 +121,7 @@ class City:
     def __init__(self, seed: int, center_lon: float, center_lat: float) -> None:
         self.center_lon = center_lon
         self.center_lat = center_lat
-        self._m_per_deg_lon = _M_PER_DEG_LAT * cos(radians(center_lat))
+        self._m_per_deg_lon = M_PER_DEG_LAT * cos(radians(center_lat))
         rng = Random(f"city/{seed}")
         half = (GRID - 1) / 2
         self._nodes: dict[Node, Xy] = {
@@ -154,7 +154,7 @@ class City:
         """Degrees of a point of the plane, rounded to 7 places (1 cm)."""
         lon = self.center_lon + x / self._m_per_deg_lon
         return round((lon + 180.0) % 360.0 - 180.0, 7), round(
-            self.center_lat + y / _M_PER_DEG_LAT, 7
+            self.center_lat + y / M_PER_DEG_LAT, 7
         )
 
     def crossing(self, node: Node) -> Xy:
