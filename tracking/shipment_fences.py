@@ -2,7 +2,7 @@
 
 A stop with a place has a circle, and every stop a ring around it in which the shipment counts as
 arriving. They apply to the devices that carry it and to nobody else, so that other devices cost
-nothing; one fence for each of them, from where it first carried the shipment.
+nothing; one fence for each of them, from a while before it first carried the shipment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,10 @@ from tracking.shipments import RESERVED, Plan, grounds
 
 # Of latitude, on average.
 _METRES_PER_DEGREE = 111_195.0
+
+# Who takes a shipment at a stop has mostly come there before. Seen only from then on, it would
+# seem to arrive after it took over what then left the stop without it. Each hour is folded anew.
+_BEFORE_US = 3_600_000_000
 
 
 class Circle(NamedTuple):
@@ -101,11 +105,11 @@ def plan_fences(
 
 
 def _carriers(custody: Sequence[Segment]) -> dict[str, int]:
-    """The devices in it, and since when each was."""
+    """The devices in it, and since when each is watched."""
     found: dict[str, int] = {}
     for part in custody:
         if part.device is not None:
-            found.setdefault(part.device, part.from_us)
+            found.setdefault(part.device, max(part.from_us - _BEFORE_US, 0))
     return found
 
 

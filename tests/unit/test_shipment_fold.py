@@ -234,26 +234,27 @@ def test_every_event_has_an_id_of_its_own() -> None:
 
 
 def test_fences_are_made_for_the_devices_that_carry_it_and_for_nobody_else() -> None:
-    first = plan_fences(A_TO_B, [part(3)], [], {}, serial=0, final=False)
+    first = plan_fences(A_TO_B, [part(63)], [], {}, serial=0, final=False)
     assert [(f.fence, f.ground, f.near, f.device) for f in first.fences] == [
         ("shipment:s1:1", 0, False, "gps"), ("shipment:s1:2", 0, True, "gps"),
         ("shipment:s1:3", 1, False, "gps"), ("shipment:s1:4", 1, True, "gps"),
     ]  # fmt: skip
+    # An hour before it takes it: where it stands by then is to be known.
     assert {d.effective_from_us for d in first.make} == {3 * MINUTE_US}
     assert {d.options.applies_to.devices for d in first.make} == {("gps",)}
-    again = plan_fences(A_TO_B, [part(3)], first.fences, {}, serial=4, final=False)
+    again = plan_fences(A_TO_B, [part(63)], first.fences, {}, serial=4, final=False)
     assert (again.make, again.delete, again.fences) == ([], [], first.fences)
     # Another device joins; the first one turns out to have carried it from earlier on.
     more = plan_fences(
-        A_TO_B, [part(1, 9), part(9, device="b")], first.fences, {}, serial=4, final=False
+        A_TO_B, [part(61, 69), part(69, device="b")], first.fences, {}, serial=4, final=False
     )
     assert len(more.make) == 8
     assert more.serial == 12
     assert more.delete == [f.fence for f in first.fences]
-    ended = plan_fences(A_TO_B, [part(3)], first.fences, {}, serial=4, final=True)
+    ended = plan_fences(A_TO_B, [part(63)], first.fences, {}, serial=4, final=True)
     assert (len(ended.delete), {f.ended for f in ended.fences}) == (4, {True})
     # It was not delivered after all.
-    back = plan_fences(A_TO_B, [part(3)], ended.fences, {}, serial=4, final=False)
+    back = plan_fences(A_TO_B, [part(63)], ended.fences, {}, serial=4, final=False)
     assert [f.fence for f in back.fences] == [f"shipment:s1:{n}" for n in range(5, 9)]
 
 
