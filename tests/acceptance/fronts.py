@@ -1,4 +1,4 @@
-"""Api processes that can be killed and come back, and a balancer before them that knows nothing."""
+"""Api and monitor processes, and a balancer before the apis that knows nothing."""
 
 import asyncio
 import contextlib
@@ -50,6 +50,34 @@ class Api:
         self.process.kill()
         self.process.wait(10)
         self.process = None
+
+
+@dataclass
+class Monitor:
+    """The monitor process: what keeps shipments, and raises what no message brings."""
+
+    world: World
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "waymark", "monitor"],
+                env=environment(
+                    WAYMARK_DATABASE_URL=self.world.postgres.url(),
+                    WAYMARK_REDIS_URL=self.world.valkey.url,
+                ),
+                stdout=log,
+                stderr=log,
+            )
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        if self.process is not None:
+            self.process.terminate()
+            assert self.process.wait(30) == 0
+            self.process = None
 
 
 class RoundRobin:
