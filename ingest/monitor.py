@@ -24,6 +24,7 @@ from tracking.store.erasures import erase_some
 from tracking.store.eventlog import write_events
 from tracking.store.persistence import Store
 from tracking.store.retention import apply_retention
+from tracking.store.road_paths import forget_ways
 from tracking.store.series import (
     SERIES,
     attach_day,
@@ -160,3 +161,4 @@ async def upkeep(conn: Connection, settings: Settings) -> None:
                 n = await drop_before(conn, series, horizon)
                 logger.log(logging.INFO if n else logging.DEBUG, "%s: dropped %d", series, n)
     await prune_checkpoints(conn, settings.late_horizon_h)
+    await forget_ways(conn)

@@ -9,6 +9,7 @@ WaymarkError
  +-- ModelUnreadable       what was learned of arrivals is damaged, or newer than this program
  +-- FeedUnavailable       Redis is away: fan-out is skipped, nothing is lost
  +-- ProviderUnavailable   an OIDC provider is away and its keys were never read
+ +-- RoadsUnavailable      whoever knows the roads did not answer: forecasts go by the detour
  +-- BrokerError           the MQTT broker refused the session
  +-- InputError            a user's file, cursor or argument is wrong; `field` names it
  +-- Conflict              what is asked contradicts what is there; `field` as above
@@ -62,6 +63,10 @@ class ProviderUnavailable(WaymarkError):  # noqa: N818  -- as above
 
     def __init__(self, issuer: str) -> None:
         super().__init__(f"the identity provider {issuer} cannot be reached: try again")
+
+
+class RoadsUnavailable(WaymarkError):  # noqa: N818  -- as above
+    """Whoever knows the roads did not answer, or not to the point."""
 
 
 class BrokerError(WaymarkError):

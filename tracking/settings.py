@@ -22,6 +22,7 @@ from pydantic_settings import SettingsError as NotJsonError
 
 from tracking.access import Role
 from tracking.errors import SettingsError
+from tracking.roads import road_source
 
 
 class OidcProvider(BaseModel):
@@ -64,6 +65,11 @@ def _networks(words: list[str]) -> list[str]:
     for word in words:
         ip_network(word)
     return words
+
+
+def _roads(text: str) -> str:
+    road_source(text)
+    return text
 
 
 class Settings(BaseSettings):
@@ -137,6 +143,17 @@ class Settings(BaseSettings):
     )
     silent_after_s: float = Field(
         900, gt=0, description="A device heard before and quiet for this long is silent, s"
+    )
+    roads: Annotated[str, AfterValidator(_roads)] = Field(
+        "none",
+        description="Who knows the roads, for forecasts: `none`, `valhalla:URL`, `osrm:URL` or "
+        "`valhalla-tiles:PATH`; docs/roads.md",
+    )
+    roads_costing: Literal["auto", "truck"] = Field(
+        "auto", description="What Valhalla takes to be driving"
+    )
+    roads_per_s: float = Field(
+        10, gt=0, description="Questions about roads that each monitor asks per second, at most"
     )
     retention_days: int = Field(
         0, ge=0, description="Readings older are dropped, days; 0 keeps everything"

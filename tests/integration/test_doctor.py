@@ -11,10 +11,12 @@ import pytest
 
 from tests.integration.identity_site import SECRET, people_of
 from tests.integration.oidc_provider import provider
+from tests.integration.road_stand_in import broken, stand_in
 from tests.services import Mosquitto, Postgres, Valkey, free_port
 from tracking.settings import Settings, load_settings
 from waymark.doctor import Finding, examine
 from waymark.doctor.identity import check_identity
+from waymark.doctor.roads import check_roads
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +62,7 @@ def test_healthy_servers_get_no_complaint_and_status_0(
     # The test's own PostgreSQL trades safety for speed, and the doctor sees that.
     assert checks.pop(("database", "durable")) == "warn"
     assert set(checks.values()) == {"ok"}, document["checks"]
-    assert len(checks) == 10
+    assert len(checks) == 11
     assert document["ok"] is True
     assert len(document["settings"]) == len(Settings.model_fields)
     assert run.returncode == 0
@@ -174,3 +176,41 @@ def test_a_broker_url_that_cannot_be_read_names_its_variable(url: str) -> None:
     finding = found(settings_for(mqtt_url=url))["broker", "settings"]
     assert finding.verdict == "fail"
     assert "WAYMARK_MQTT_URL" in finding.found
+
+
+async def roads_of(**settings: str) -> Finding:
+    # The doctor starts a loop of its own, which it cannot within this one.
+    (finding,) = await asyncio.to_thread(lambda: list(check_roads(settings_for(**settings))))
+    return finding
+
+
+async def test_whoever_knows_the_roads_says_who_it_is() -> None:
+    async with stand_in() as server:
+        told = await roads_of(roads=f"valhalla:{server.url}")
+        assert (told.verdict, told.found) == ("ok", f"Valhalla 3.9.1 at valhalla:{server.url}")
+        told = await roads_of(roads=f"osrm:{server.url}")
+        assert (told.verdict, told.found) == ("ok", f"OSRM at osrm:{server.url}")
+
+
+@pytest.mark.parametrize(
+    "roads", ["valhalla:http://me:secret@127.0.0.1:{}", "osrm:http://127.0.0.1:{}"]
+)
+async def test_roads_that_do_not_answer_are_found_out(roads: str) -> None:
+    told = await roads_of(roads=roads.format(free_port()))
+    assert told.verdict == "fail"
+    assert "Cannot connect" in told.found
+    assert "WAYMARK_ROADS" in told.advice
+    assert "secret" not in told.found
+
+
+async def test_something_else_where_the_roads_should_be_is_found_out() -> None:
+    async with stand_in() as server:
+        server.answer = broken
+        told = await roads_of(roads=f"osrm:{server.url}")
+        assert told.verdict == "fail"
+        assert "HTTP 502" in told.found
+
+
+async def test_tiles_that_are_not_there_are_found_out() -> None:
+    told = await roads_of(roads="valhalla-tiles:/nowhere")
+    assert (told.verdict, told.what) == ("fail", "settings")

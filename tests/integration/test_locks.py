@@ -39,6 +39,7 @@ _NOT_EDITED = {
     "position",
     "refresh_token",
     "repair",
+    "road_path",
     "shipment_cursor",
     "shipment_eta",
     "shipment_fence",

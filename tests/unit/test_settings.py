@@ -49,6 +49,10 @@ def test_overrides_beat_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         ("WAYMARK_FORMATS", '["owntracks"]'),
         ("WAYMARK_FORMATS", "{"),
         ("WAYMARK_SECRET_KEY", "short"),
+        ("WAYMARK_ROADS", "google"),
+        ("WAYMARK_ROADS", "osrm:http://[::1"),
+        ("WAYMARK_ROADS_COSTING", "bicycle"),
+        ("WAYMARK_ROADS_PER_S", "0"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(

@@ -70,6 +70,12 @@ async def erase_device(
         row = await gone.fetchone()
         if row is None:
             return None
+        # Ways begin where it was.
+        await conn.execute(
+            "DELETE FROM road_path p USING shipment s WHERE s.number = p.shipment_number "
+            "AND s.tenant_id = %s AND s.devices @> ARRAY[%s::bigint]",
+            (tenant_id, row[0]),
+        )
         # By name alone, so a successor of this name must find them gone.
         for statement in _BY_NAME:
             await conn.execute(statement, {"tenant_id": tenant_id, "device": device})

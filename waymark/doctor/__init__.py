@@ -6,6 +6,7 @@ from tracking.settings import Settings
 from waymark.doctor.broker import check_broker
 from waymark.doctor.finding import Finding
 from waymark.doctor.identity import check_identity
+from waymark.doctor.roads import check_roads
 from waymark.doctor.settings_table import Row, markdown_table, settings_rows
 from waymark.doctor.stores import check_database, check_redis
 
@@ -13,7 +14,7 @@ __all__ = ["Finding", "Row", "examine", "markdown_table", "settings_rows"]
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Check database, Redis, broker and what signing in needs, one after the other.
+    """Check database, Redis, broker, what signing in needs and the roads, one after the other.
 
     A dead one takes a few seconds.
     """
@@ -21,3 +22,4 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from check_redis(settings.redis_url.get_secret_value())
     yield from check_broker(settings)
     yield from check_identity(settings)
+    yield from check_roads(settings)

@@ -55,4 +55,4 @@ def _shown(value: object) -> str:
         case dict():
             return "{" + ", ".join(f'"{key}": "{item}"' for key, item in value.items()) + "}"
         case _:
-            return str(value)
+            return without_password(str(value))
