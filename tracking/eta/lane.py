@@ -2,6 +2,7 @@
 
 The prior is what the plan has left, or distance at the usual pace. Past trips between the same two
 places tell how much longer it takes at this hour and with such a delay; those of today count more.
+Without a plan the hops on the way tell as well, and count more where few trips went all of it.
 """
 
 from collections.abc import Hashable, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracking.eta.band import Band
+from tracking.eta.hops import Hops
 from tracking.eta.packed import State, part, put
 from tracking.eta.passages import Between, Passages
 from tracking.eta.robust import least_absolute
@@ -35,8 +37,10 @@ _TODAY_WEIGHT = 2.0
 # A delay is made up over so much of the plan, if at all.
 _RECOVERY_S = 900.0
 
-# Terms of the correction.
-_FEATURES = 6
+# Until calibrated: no correction of a plan's delays; the hops' share of a forecast without one.
+_UNCORRECTED, _BY_HOPS = (0.0,) * 6, (0.4, 0.6, 0.0)
+# Where so many trips went all of the way, the hops count e times less.
+_FEW_TRIPS = 2.0
 
 
 class Lane(NamedTuple):
@@ -67,7 +71,8 @@ class Arrival(NamedTuple):
         prior_s: what the plan, or the usual pace, says alone.
         like_s: what past trips make of it.
         trips: how much evidence that is, in trips just like this one.
-        held_s: seconds added because delays are made up, and early ones held.
+        held_s: seconds added because delays are made up, and early ones held; without a plan,
+            because of the hops on the way.
     """
 
     p10_s: float
@@ -101,7 +106,8 @@ class LaneEta:
         self.usual_mps = usual_mps
         self._past: Passages[Hashable] = Passages()
         self._today: Passages[Hashable] = self._past if rolling else Passages()
-        self._correction = np.zeros(_FEATURES)
+        self._hops = Hops(usual_mps=usual_mps)
+        self._correction = np.array(_UNCORRECTED if planned else _BY_HOPS)
         self._band = Band(relative=not planned)
         self._trust = Trust(2)
 
@@ -110,13 +116,14 @@ class LaneEta:
         lead = passed_s - lane.size if lane.planned else np.zeros(len(passed_s))
         book = self._today if today else self._past
         book.add(lane.places, passed_s, lane.size, lead, day_s)
+        if _has_hops(lane):
+            self._hops.learn(lane.places, passed_s, lane.size, day_s, today=today)
 
     def calibrate(self, samples: Sequence[Sample], actual_s: Floats) -> None:
         """Fit correction and band to forecasts that did not know their own trip's history."""
         features = np.array([sample.features for sample in samples])
         like_s = np.array([sample.like_s for sample in samples])
-        if self.planned:
-            self._correction = least_absolute(features, actual_s - like_s)
+        self._correction = least_absolute(features, actual_s - like_s)
         self._band.fit(like_s + features @ self._correction, actual_s)
 
     def score(self, samples: Sequence[Sample], actual_s: Floats, ended_s: float) -> None:
@@ -156,22 +163,22 @@ class LaneEta:
             waits_s = max(0.0, -late_s) if progress.done <= lane.size[0] else 0.0
             lead_s = late_s + waits_s
         behind = int(np.searchsorted(lane.size, progress.done, side="right")) - 1
-        here = lane.places[min(max(behind, 0), target - 1)] if target else lane.places[0]
+        behind = min(max(behind, 0), max(target - 1, 0))
         if usual is None:
             usual = 1.0 if self.planned else 1.0 / self.usual_mps
-        ends = (here, lane.places[target])
+        ends = (lane.places[behind], lane.places[target])
         ratio, trips = self._ratio(ends, progress, lead_s, usual)
         prior_s = left if lane.planned else left / self.usual_mps
-        return Sample(
-            progress.now_s,
-            prior_s + waits_s,
-            left * ratio + waits_s,
-            trips,
-            _features(left, lead_s, trips),
-        )
+        if lane.planned:
+            features = _delays(left, lead_s, trips)
+        elif _has_hops(lane):
+            features = _hopped(self._hops_s(lane, progress, behind, target) - left * ratio, trips)
+        else:
+            features = _hopped(0.0, trips)
+        return Sample(progress.now_s, prior_s + waits_s, left * ratio + waits_s, trips, features)
 
     def state(self) -> State:
-        """All a rolling one has learned, to be saved."""
+        """All a rolling one has learned of lanes of two places, to be saved."""
         state: State = {"correction": self._correction}
         for name, held in (("past", self._past), ("band", self._band), ("trust", self._trust)):
             put(state, name, held.state())
@@ -183,6 +190,11 @@ class LaneEta:
         self._past.restore(part(state, "past"), place)
         self._band.restore(part(state, "band"))
         self._trust.restore(part(state, "trust"))
+
+    def _hops_s(self, lane: Lane, progress: Progress, behind: int, target: int) -> float:
+        metres = np.diff(np.maximum(lane.size[behind : target + 1], progress.done))
+        places = lane.places[behind : target + 1]
+        return self._hops.seconds(places, metres, progress.now_s, progress.day_s)
 
     def _corrected(self, sample: Sample) -> float:
         return max(0.0, sample.like_s + float(sample.features @ self._correction))
@@ -227,7 +239,17 @@ class LaneEta:
         return np.where(usable, weights, 0.0)
 
 
-def _features(left: float, lead_s: float, trips: float) -> Floats:
+def _has_hops(lane: Lane) -> bool:
+    """Whether there is more to know than how long all of it takes."""
+    return not lane.planned and len(lane.places) > 2
+
+
+def _hopped(further_s: float, trips: float) -> Floats:
+    """How much further off the sum of the hops is than what trips all the way took, and a term."""
+    return np.array([further_s, further_s * float(np.exp(-trips / _FEW_TRIPS)), 60.0])
+
+
+def _delays(left: float, lead_s: float, trips: float) -> Floats:
     """What a correction of the delay may build on: the late recover, the early are held."""
     late_s, early_s = max(lead_s, 0.0), max(-lead_s, 0.0)
     share = 1.0 - float(np.exp(-left / _RECOVERY_S))

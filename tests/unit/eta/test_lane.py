@@ -68,6 +68,19 @@ def test_without_a_plan_metres_are_driven_as_fast_as_before() -> None:
     assert arrival.like_s == pytest.approx(1_500.0, rel=0.05)
 
 
+def test_between_places_no_trip_joined_the_hops_of_others_tell() -> None:
+    engine = LaneEta(planned=False, usual_mps=10.0)
+    along_m = np.arange(4.0) * 1_000.0
+    for trip in range(20):
+        passed = 28_800.0 + trip + along_m * 0.5
+        engine.learn(Lane("abcx", along_m, planned=False), passed, passed)
+        engine.learn(Lane("ycde", along_m, planned=False), passed, passed)
+    lane = Lane("abcde", np.arange(5.0) * 1_000.0, planned=False)
+    arrival = engine.forecast(lane, Progress(0.0, 29_000.0, 29_000.0), 4)
+    assert arrival.trips == 0.0
+    assert arrival.like_s + arrival.held_s == pytest.approx(2_000.0, rel=0.05)
+
+
 def test_a_place_already_passed_is_reached_now() -> None:
     arrival = LaneEta(planned=True).forecast(LANE, Progress(PLAN[4], PLAN[4], PLAN[4]), 3)
     assert arrival.p50_s == 0.0

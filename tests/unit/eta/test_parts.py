@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracking.eta.band import Band
+from tracking.eta.hops import Hops
 from tracking.eta.nearby import Nearby, Start
 from tracking.eta.pace import PaceProfile, Path, headings_of
 from tracking.eta.passages import Passages
@@ -145,6 +146,42 @@ class TestPace:
         east = np.array([0.0, 1.0, 1.0, 0.0, -1.0])
         north = np.array([1.0, 1.0, 0.0, -1.0, 0.0])
         assert headings_of(east, north).tolist() == [0, 1, 2, 4, 6]
+
+
+class TestHops:
+    ALONG_M = np.arange(5.0) * 1_000.0
+
+    def driven(self, hops: Hops, places: str, pace: float, *, at_s: float, today: bool) -> None:
+        passed_s = at_s + self.ALONG_M[: len(places)] * pace
+        hops.learn(places, passed_s, self.ALONG_M[: len(places)], passed_s % 86_400, today=today)
+
+    def test_lanes_that_share_hops_know_of_each_other(self) -> None:
+        hops = Hops(usual_mps=10.0)
+        for day in range(1, 60):
+            self.driven(hops, "abc", 0.3, at_s=day * 86_400.0, today=False)
+        way_s = hops.seconds("xbcy", np.full(3, 1_000.0), 60 * 86_400.0, 0.0)
+        assert way_s == pytest.approx(3 * 300.0, rel=0.1)
+
+    def test_a_hop_nobody_was_seen_at_both_ends_of_is_as_any_other(self) -> None:
+        hops = Hops(usual_mps=10.0)
+        hops.learn("ab", np.array([0.0, np.nan]), self.ALONG_M[:2], np.zeros(2), today=True)
+        assert hops.seconds("ab", np.array([1_000.0]), 0.0, 0.0) == pytest.approx(100.0)
+
+    def test_todays_jam_slows_its_own_hop_and_fades(self) -> None:
+        hops = Hops(usual_mps=10.0)
+        for day in range(1, 60):
+            self.driven(hops, "abcde", 0.1, at_s=day * 86_400.0, today=False)
+        now_s = 60 * 86_400.0
+        for trip in range(5):
+            self.driven(hops, "ab", 0.5, at_s=now_s + trip, today=True)
+        jam_s = hops.seconds("ab", np.array([1_000.0]), now_s + 500.0, 0.0)
+        assert jam_s > 300.0
+        assert hops.seconds("de", np.array([1_000.0]), now_s + 500.0, 0.0) < 150.0
+        later_s = hops.seconds("ab", np.array([1_000.0]), now_s + 6 * 3_600.0, 0.0)
+        assert later_s < 0.5 * jam_s
+
+    def test_no_hop_takes_no_time(self) -> None:
+        assert Hops(usual_mps=10.0).seconds("a", np.empty(0), 0.0, 0.0) == 0.0
 
 
 class TestNearby:
