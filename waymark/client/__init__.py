@@ -1,0 +1,89 @@
+"""A client of the tracking api, for services: `AsyncWaymark` and `Waymark`.
+
+It speaks the wire and imports nothing of the servers. What it is told is read tolerantly: members
+and events it does not know are no error.
+"""
+
+from waymark.client.aio import AsyncWaymark
+from waymark.client.assets import Asset, AssetPosition, Attachment, CarriedBy, Ref
+from waymark.client.blocking import Waymark
+from waymark.client.calls import Call, Page
+from waymark.client.devices import Device, Position
+from waymark.client.errors import (
+    ChangedMeanwhile,
+    Closed,
+    Conflict,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    Refused,
+    Unauthorized,
+    Unavailable,
+    Unintelligible,
+    WaymarkError,
+)
+from waymark.client.events import Absence, Event, Explanation
+from waymark.client.exchange import Patience
+from waymark.client.feed import AsyncStream, BlockingStream
+from waymark.client.fences import Fence
+from waymark.client.following import FeedState
+from waymark.client.pickups import Attempt, Pickup
+from waymark.client.shipments import (
+    MadeLink,
+    OrderTracking,
+    Override,
+    Parties,
+    Place,
+    Proof,
+    SeenAt,
+    ShareLink,
+    Shipment,
+    Stop,
+    Times,
+)
+
+__all__ = [
+    "Absence",
+    "Asset",
+    "AssetPosition",
+    "AsyncStream",
+    "AsyncWaymark",
+    "Attachment",
+    "Attempt",
+    "BlockingStream",
+    "Call",
+    "CarriedBy",
+    "ChangedMeanwhile",
+    "Closed",
+    "Conflict",
+    "Device",
+    "Event",
+    "Explanation",
+    "FeedState",
+    "Fence",
+    "Forbidden",
+    "MadeLink",
+    "NotFound",
+    "OrderTracking",
+    "Override",
+    "Page",
+    "Parties",
+    "Patience",
+    "Pickup",
+    "Place",
+    "Position",
+    "Proof",
+    "RateLimited",
+    "Ref",
+    "Refused",
+    "SeenAt",
+    "ShareLink",
+    "Shipment",
+    "Stop",
+    "Times",
+    "Unauthorized",
+    "Unavailable",
+    "Unintelligible",
+    "Waymark",
+    "WaymarkError",
+]
