@@ -168,6 +168,9 @@ def demo(  # noqa: PLR0917  -- Typer passes them by name
             _show_entrances(system.entrances, data_dir, as_json=False)
             out.print(f"  [bold]open[/]          {system.map_url}", highlight=False, soft_wrap=True)
         fleet = Demo(system, devices=devices, for_s=for_s, seed=seed)
+        page = fleet.ship()
+        if page is not None and not as_json:
+            out.print(f"  [bold]a shipment[/]    {page}", highlight=False, soft_wrap=True)
         summary = fleet.run(until=stop, report=(lambda _line: None) if as_json else _show_line)
     if as_json:
         sys.stdout.write(json.dumps(summary) + "\n")

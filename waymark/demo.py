@@ -28,6 +28,7 @@ from websockets.sync.client import ClientConnection, connect
 from tracking.errors import WaymarkError
 from tracking.fence_import import read_import
 from tracking.store.fence_edits import save_fences
+from waymark.demo_shipment import PLANNED_S, Sent, planned, read_fixes, send
 from waymark.fence import run_for
 from waymark.lifeline import Child, Lifeline
 from waymark.system import System
@@ -75,6 +76,21 @@ class Demo:
         self._for_s = for_s
         self._seed = seed
         self._database = _Database(lambda: system.entrances.database)
+        self._sent: Sent | None = None
+
+    def ship(self) -> str | None:
+        """Plan a shipment on the first vehicle, before the fleet starts; the page that shows it.
+
+        None where the vehicle stops too seldom to bring anything anywhere.
+        """
+        one = ["--devices", "1", "--readers", "0", "--sensors", "0", "--seed", str(self._seed)]
+        lines = _simulated("plan", *one, "--for", str(PLANNED_S)).splitlines()
+        start = datetime.now(UTC).replace(microsecond=0)
+        plan = planned(list(read_fixes(map(bytes.decode, lines))), start)
+        if plan is not None:
+            entrances = self._system.entrances
+            self._sent = send(entrances.http, entrances.api_key, plan, start)
+        return None if self._sent is None else self._sent.page
 
     def run(self, *, until: threading.Event, report: Callable[[str], None]) -> dict[str, Any]:
         """Drive the fleet until its time is over or `until` is set; return the summary.
@@ -105,19 +121,13 @@ class Demo:
                 "fleet": published,
                 "database": asdict(totals),
                 "feed": feed.summary(),
+                "shipment": None if self._sent is None else self._sent._asdict(),
             }
 
     def _fence_depots(self) -> None:
         """Make fences of the fleet's depots, so that it has somewhere to arrive."""
-        drawn = subprocess.run(  # noqa: S603 -- our own program
-            [*_SIMULATOR, "depots", *self._fleet_options()],
-            env=_simulator_env(),
-            capture_output=True,
-            check=False,
-        )
-        if drawn.returncode:
-            raise WaymarkError(f"firmware-sim failed: {drawn.stderr.decode()[-500:]}")
-        drafts = read_import(drawn.stdout, name="depots.geojson").drafts
+        drawn = _simulated("depots", *self._fleet_options())
+        drafts = read_import(drawn, name="depots.geojson").drafts
         run_for(
             self._system.entrances.database,
             "default",
@@ -180,6 +190,16 @@ class Demo:
             before = totals
             time.sleep(_RETRY_S)
         raise WaymarkError(f"not everything of {published} settled within {_SETTLE_S:.0f} s")
+
+
+def _simulated(*arguments: str) -> bytes:
+    """What the simulator tells without publishing."""
+    told = subprocess.run(  # noqa: S603 -- our own program
+        [*_SIMULATOR, *arguments], env=_simulator_env(), capture_output=True, check=False
+    )
+    if told.returncode:
+        raise WaymarkError(f"firmware-sim failed: {told.stderr.decode()[-500:]}")
+    return told.stdout
 
 
 def _simulator_env() -> dict[str, str]:

@@ -29,3 +29,5 @@ def set_up_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # A line per request: its callers tell what became of it.
+    logging.getLogger("httpx").setLevel(max(logging.WARNING, logging.getLogger().level))
