@@ -23,7 +23,7 @@ from tracking.store.connectivity import find_silent
 from tracking.store.erasures import erase_some
 from tracking.store.eventlog import write_events
 from tracking.store.persistence import Store
-from tracking.store.retention import apply_retention
+from tracking.store.retention import apply_retention, remove_forecasts
 from tracking.store.road_paths import forget_ways
 from tracking.store.series import (
     SERIES,
@@ -162,3 +162,4 @@ async def upkeep(conn: Connection, settings: Settings) -> None:
                 logger.log(logging.INFO if n else logging.DEBUG, "%s: dropped %d", series, n)
     await prune_checkpoints(conn, settings.late_horizon_h)
     await forget_ways(conn)
+    await remove_forecasts(conn, now - timedelta(days=settings.forecast_days))

@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         0, ge=0, description="Readings older are dropped, days; 0 keeps everything"
     )
+    forecast_days: int = Field(
+        90, ge=1, description="Forecasts of arrival are kept for this long, days"
+    )
     compress_after_days: int = Field(
         7, ge=1, description="TimescaleDB compresses chunks older than this, days"
     )

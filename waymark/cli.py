@@ -15,6 +15,7 @@ import typer
 from tracking.errors import WaymarkError
 from waymark.broker import broker_app
 from waymark.deadletter import deadletter_app
+from waymark.eta import eta_app
 from waymark.fence import fence_app
 from waymark.fence_preview import preview
 from waymark.keys import key_app
@@ -56,6 +57,7 @@ app.add_typer(tenant_app, name="tenant")
 fence_app.command("preview")(preview)
 app.add_typer(fence_app, name="fence")
 app.add_typer(deadletter_app, name="deadletter")
+app.add_typer(eta_app, name="eta")
 
 
 def main() -> NoReturn:

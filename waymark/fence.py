@@ -7,7 +7,6 @@ import asyncio
 import gzip
 import sys
 import zlib
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -18,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tracking.errors import InputError
-from waymark.terminal import DEFAULT_DATA_DIR, AsJson, DataDir, err, out, set_up
+from waymark.terminal import DEFAULT_DATA_DIR, AsJson, DataDir, err, moment, out, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,8 +82,11 @@ def import_file(  # noqa: PLR0917  -- Typer passes them by name
         waymark fence import sites.geojson --effective-from 2026-03-01T00:00:00Z --partial
     """
     from tracking.fence_bulk import counts
+    from tracking.times import to_us
 
-    since_us = _moment_us(effective_from)
+    since_us = None
+    if effective_from is not None:
+        since_us = to_us(moment("--effective-from", effective_from))
     url = set_up(data_dir).database_url.get_secret_value()
     data = contents(file)
     shown = not as_json and err.is_terminal
@@ -320,23 +322,6 @@ def contents(file: Path) -> bytes:
         return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     except (OSError, EOFError, zlib.error) as exc:
         raise InputError(f"{file} cannot be read: {exc}", field="file") from exc
-
-
-def _moment_us(text: str | None) -> int | None:
-    from tracking.times import to_us
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or moment.year < 1970:
-        raise InputError(
-            f"--effective-from: {text!r} is not a time like 2026-03-08T06:30:00Z",
-            field="effective_from",
-        )
-    return to_us(moment)
 
 
 def _bar(*, shown: bool) -> Progress:

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from tracking.errors import InputError
 from waymark.fence import Tenant, contents, run_for
-from waymark.terminal import DEFAULT_DATA_DIR, DataDir, err, out, set_up
+from waymark.terminal import DEFAULT_DATA_DIR, DataDir, err, moment, out, set_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -86,9 +86,10 @@ def preview(  # noqa: PLR0917  -- Typer passes them by name
         waymark fence preview zones.wkt --from 2026-03-01T00:00Z --json | jq -c '.event?'
     """
     from tracking.preview import Question
+    from tracking.times import to_us
 
-    start_us = _moment_us("--from", start)
-    end_us = _now_us() if end is None else _moment_us("--to", end)
+    start_us = to_us(moment("--from", start))
+    end_us = to_us(datetime.now(UTC) if end is None else moment("--to", end))
     settings = set_up(data_dir)
     drafts = _drafts(file, id_, format_, prefix, layer)
     report = _Report(as_json=as_json)
@@ -243,24 +244,3 @@ def _print_line(item: "Progress | EventRecord | Summary") -> None:
     else:
         line = msgspec.json.encode({"progress" if isinstance(item, Progress) else "summary": item})
     sys.stdout.write(line.decode() + "\n")
-
-
-def _moment_us(option: str, text: str) -> int:
-    from tracking.times import to_us
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or moment.year < 1970:
-        raise InputError(
-            f"{option}: {text!r} is not a time like 2026-03-08T06:30:00Z",
-            field=option.removeprefix("--"),
-        )
-    return to_us(moment)
-
-
-def _now_us() -> int:
-    from tracking.times import to_us
-
-    return to_us(datetime.now(UTC))

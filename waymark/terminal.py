@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -54,6 +55,26 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
     uvloop.run(work)
+
+
+def moment(option: str, text: str) -> datetime:
+    """The time an option names.
+
+    Raises:
+        InputError: it is none, or says no time zone.
+    """
+    from tracking.errors import InputError
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or found.year < 1970:
+        raise InputError(
+            f"{option}: {text!r} is not a time like 2026-03-08T06:30:00Z",
+            field=option.removeprefix("--").replace("-", "_"),
+        )
+    return found
 
 
 def fail(message: str) -> NoReturn:

@@ -30,6 +30,7 @@ TAGS = {
     "credentials": "What devices show the MQTT broker.",
     "dead letters": "Messages that could not be understood, byte for byte.",
     "devices": "Whatever sends positions, its state now, and where it has been.",
+    "eta": "How right forecasts of arrival were.",
     "events": "What happened, as CloudEvents with gapless cursors; and why.",
     "backfills": "Histories brought in, and what became of them.",
     "exports": "Whole histories as files, out of one snapshot of the database.",

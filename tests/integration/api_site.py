@@ -302,7 +302,7 @@ class Rows:
         assert row is not None
         return str(row[0])
 
-    def one(self, statement: str, values: Sequence[object] = ()) -> object:
+    def one(self, statement: str, values: Sequence[object] | Mapping[str, object] = ()) -> object:
         """The only value of the only row of any statement."""
         row = self._conn.execute(statement.encode(), values).fetchone()
         assert row is not None

@@ -155,6 +155,26 @@ def _delivery(land: Land) -> dict[str, str]:
     return {"kind": "delivery", "name": land.named("dock"), "fence": land.ids["fences.id"]}
 
 
+def _forecasts(land: Land) -> None:
+    """One, made a quarter of an hour before its stop was reached."""
+    land.rows.one(
+        "WITH reached AS (UPDATE shipment SET record = jsonb_set(record, '{stops,0,arrived_at}', "
+        "to_jsonb(%(at)s::text)) WHERE tenant_id = %(tenant)s AND id = %(shipment)s "
+        "RETURNING number) INSERT INTO eta_forecast (tenant_id, shipment_number, stop, made_at, "
+        "p10_at, p50_at, p90_at, prior_at, legs, lane, local_hour, path, model) SELECT %(tenant)s, "
+        "number, 0, %(made)s, %(at)s, %(at)s, %(at)s, %(at)s, 1, %(lane)s, 12, 'detour', 0 "
+        "FROM reached RETURNING id",
+        {
+            "tenant": land.rows.tenant_id,
+            "shipment": land.ids["shipments.id"],
+            "made": NOON,
+            "at": later(900),
+            "lane": land.named("lane"),
+        },
+    )
+    land.params["/v1/eta/accuracy"] = {"by": "lane", "from": _AT, "to": later(3_600).isoformat()}
+
+
 def _series(land: Land) -> None:
     land.rows.one(
         "INSERT INTO measurement (device_id, fix_time, metric, tenant_id, received_at, value) "
@@ -216,6 +236,7 @@ _SEEDS: tuple[Callable[[Land], None], ...] = (
     _assets,
     _shipments,
     _pickups_and_links,
+    _forecasts,
     _series,
     _webhooks,
     _people,

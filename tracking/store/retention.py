@@ -49,6 +49,7 @@ _DATED = {
     "dead_letters": (_Dated("dead_letter", "last_received_at"),),
     "audit": (_Dated("audit_log", "at"),),
 }
+_FORECASTS = _Dated("eta_forecast", "made_at")
 
 
 async def get_retention(conn: Connection, tenant_id: int) -> Retention:
@@ -94,6 +95,17 @@ async def apply_retention(conn: Connection, now: datetime | None = None) -> int:
         for dated in _DATED.get(what, ()):
             removed += await _remove_dated(conn, tenant_id, dated, horizon)
     return removed
+
+
+async def remove_forecasts(conn: Connection, before: datetime) -> int:
+    """Remove every tenant's forecasts made before a time, as `apply_retention` does."""
+    found = await conn.execute("SELECT id FROM tenant")
+    return sum(
+        [
+            await _remove_dated(conn, tenant_id, _FORECASTS, before)
+            for (tenant_id,) in await found.fetchall()
+        ]
+    )
 
 
 async def remove_day(
