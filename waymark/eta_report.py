@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from api.schemas.accuracy import AccuracyReport
     from tracking.eta.accuracy import LeftOut, Score
 
-# Cells of the longest bar.
+# Cells of the longest bar, at most.
 _BAR = 24
 
 
@@ -40,7 +40,10 @@ def report(  # noqa: PLR0917  -- Typer passes them by name
 ) -> None:
     """Compare the forecasts made in a time with when shipments came, as far as is known by now.
 
-    A shipment, stop and horizon count once, however many forecasts were made of them.
+    In minutes: how far forecasts were off on average, half of them and nine in ten at most; bias,
+    + where shipments came earlier than was said; how many the range of p10 to p90 held, and how
+    wide it is; the error as a part of that of the plan or plain distance alone. A shipment, stop
+    and horizon count once, however many forecasts were made of them.
 
     For example:
 
@@ -84,23 +87,28 @@ def _show(found: "AccuracyReport") -> None:
 
 
 def _table(found: "AccuracyReport") -> Table:
-    columns = (found.by, "arrivals", "off by", "", "half within", "9 in 10", "bias", "p10-p90 held")
+    names = ("half", "9 in 10", "bias", "held", "wide", "prior")
     widest_s = max(score.mae_s or 0.0 for score in found.items) or 1.0
     table = Table(
-        *(Column(name, justify="left" if name in {found.by, ""} else "right") for name in columns),
-        Column("of the plan's or plain distance's error", justify="right", max_width=22),
+        Column(found.by, min_width=12, max_width=40, no_wrap=True),
+        *(Column(name, justify="right", no_wrap=True) for name in ("arrivals", "off by")),
+        # In a narrow terminal the picture gives way.
+        Column(min_width=5, max_width=_BAR),
+        *(Column(name, justify="right", no_wrap=True) for name in names),
         box=None,
+        pad_edge=False,
     )
     for score in found.items:
         table.add_row(
             escape(score.key),
             f"{score.arrivals:,}",
-            _span(score.mae_s),
-            Bar(widest_s, 0.0, score.mae_s or 0.0, width=_BAR, color="cyan"),
-            _span(score.median_s),
-            _span(score.p90_s),
-            _signed(score.bias_s),
-            f"{_part(score.coverage)} in {_span(score.width_s)}",
+            _clock(score.mae_s),
+            Bar(widest_s, 0.0, score.mae_s or 0.0, color="cyan"),
+            _clock(score.median_s),
+            _clock(score.p90_s),
+            _clock(score.bias_s, signed=True),
+            _part(score.coverage),
+            _clock(score.width_s),
             _part(score.ratio),
         )
     return table
@@ -134,11 +142,13 @@ def _part(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def _signed(seconds: float | None) -> str:
-    """Before or behind what was said."""
-    if seconds is None or round(seconds) == 0:
+def _clock(seconds: float | None, *, signed: bool = False) -> str:
+    """Minutes and seconds; with a sign, + is later than it came."""
+    if seconds is None:
         return "-"
-    return f"{_span(abs(seconds))} {'early' if seconds > 0 else 'late'}"
+    minutes, rest = divmod(round(abs(seconds)), 60)
+    sign = ("-" if seconds < 0 else "+") if signed else ""
+    return f"{sign}{minutes:,}:{rest:02}"
 
 
 def _span(seconds: float | None) -> str:

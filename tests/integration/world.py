@@ -159,7 +159,7 @@ def _forecasts(land: Land) -> None:
     """One, made a quarter of an hour before its stop was reached."""
     land.rows.one(
         "WITH reached AS (UPDATE shipment SET record = jsonb_set(record, '{stops,0,arrived_at}', "
-        "to_jsonb(%(at)s::text)) WHERE tenant_id = %(tenant)s AND id = %(shipment)s "
+        "to_jsonb(%(told)s::text)) WHERE tenant_id = %(tenant)s AND id = %(shipment)s "
         "RETURNING number) INSERT INTO eta_forecast (tenant_id, shipment_number, stop, made_at, "
         "p10_at, p50_at, p90_at, prior_at, legs, lane, local_hour, path, model) SELECT %(tenant)s, "
         "number, 0, %(made)s, %(at)s, %(at)s, %(at)s, %(at)s, 1, %(lane)s, 12, 'detour', 0 "
@@ -169,6 +169,7 @@ def _forecasts(land: Land) -> None:
             "shipment": land.ids["shipments.id"],
             "made": NOON,
             "at": later(900),
+            "told": later(900).isoformat(),
             "lane": land.named("lane"),
         },
     )

@@ -6,9 +6,11 @@ nothing is scored twice, and nothing stays scored wrongly.
 
 from datetime import datetime
 
+import msgspec
 from psycopg import sql
 
 from tracking.eta.accuracy import HORIZON_NAMES, HORIZONS_S, LIMITS_S, RELATIVE_FROM_S, Bin, GroupBy
+from tracking.shipments import Plan
 from tracking.store.connection import Connection
 
 _KEYS: dict[GroupBy, str] = {
@@ -51,7 +53,8 @@ WITH reached AS MATERIALIZED (
         avg((arrived_at BETWEEN p10_at AND p90_at)::int)::float8 AS inside,
         avg(date_part('epoch', p90_at - p10_at)) AS width_s,
         avg(abs(date_part('epoch', prior_at - arrived_at))) AS prior_abs_error_s,
-        avg(abs(error_s) / left_s) FILTER (WHERE left_s > %(relative_from)s) AS relative
+        sum(abs(error_s) / left_s) FILTER (WHERE left_s > %(relative_from)s) / count(*) AS relative,
+        avg((left_s > %(relative_from)s)::int)::float8 AS far
     FROM sorted GROUP BY 1, 2, 3, 4, 5
 ), weighed AS (
     SELECT *, CASE WHEN unscored IS NULL THEN
@@ -65,8 +68,7 @@ WITH reached AS MATERIALIZED (
 SELECT unscored, CASE WHEN unscored IS NULL THEN key END, bin, sum(n)::bigint,
     sum(arrival), sum(arrival_of_all), sum(weight), sum(error_s * weight),
     sum(abs_error_s * weight), sum(inside * weight), sum(width_s * weight),
-    sum(prior_abs_error_s * weight), sum(relative * weight),
-    sum(weight) FILTER (WHERE relative IS NOT NULL)
+    sum(prior_abs_error_s * weight), sum(relative * weight), sum(far * weight)
 FROM weighed GROUP BY 1, 2, 3
 """
 
@@ -89,3 +91,16 @@ async def forecast_errors(
     )
     # What is not scored has no sums, nor have relative errors of short horizons.
     return [Bin(*row[:6], *(total or 0.0 for total in row[6:])) for row in await found.fetchall()]
+
+
+async def forget_moved_stops(conn: Connection, number: int, plan: Plan) -> None:
+    """Remove a shipment's forecasts of stops that its next plan puts elsewhere."""
+    await conn.execute(
+        "DELETE FROM eta_forecast f USING shipment s, (SELECT %(plan)s::jsonb AS plan) next "
+        "WHERE s.number = %(number)s AND f.shipment_number = s.number AND ROW("
+        "s.plan #> ARRAY['stops', f.stop::text, 'place'], "
+        "s.plan #> ARRAY['stops', f.stop::text, 'fence']) IS DISTINCT FROM ROW("
+        "next.plan #> ARRAY['stops', f.stop::text, 'place'], "
+        "next.plan #> ARRAY['stops', f.stop::text, 'fence'])",
+        {"number": number, "plan": msgspec.json.encode(plan).decode()},
+    )

@@ -11,6 +11,7 @@ from tracking.shipment_fold import derive
 from tracking.shipments import Override, Plan
 from tracking.store.alerts import Tenant
 from tracking.store.connection import Connection
+from tracking.store.eta_forecasts import forget_moved_stops
 from tracking.store.eventlog import Occurrence, write_events
 from tracking.store.rederive import rederive
 from tracking.store.shipments import (
@@ -79,6 +80,7 @@ async def replan(
 
     What is derived of the plan need not change with it, and who keeps a copy hears of it so.
     """
+    await forget_moved_stops(conn, number, plan)
     version, at = await update_plan(conn, number, plan, author=author)
     data = {"shipment": plan.id, "order_ref": plan.order_ref, "version": version, "by": author}
     return Occurrence(
