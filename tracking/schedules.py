@@ -6,18 +6,22 @@ shows twice is inside twice; one that it leaves out is never inside.
 """
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tracking.errors import InputError
 from tracking.fences import Schedule
-from tracking.times import from_us
+from tracking.times import from_us, to_us
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 _DAY_S = 86_400
+# Clocks are turned at full quarters of an hour.
+_QUARTER_US = 900_000_000
+# A window that is open at all is so within a week, and one that the clocks leave out a week later.
+_DAYS_AHEAD = 15
 
 
 class Calendar:
@@ -45,6 +49,26 @@ class Calendar:
         local = self.local(time_us)
         second = local.hour * 3600 + local.minute * 60 + local.second
         return any(start <= second < end for start, end in self._open[local.weekday()])
+
+    def opens(self, time_us: int) -> int | None:
+        """The first open moment from there on; None: there is none."""
+        if self.open_at(time_us):
+            return time_us
+        today = self.local(time_us).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+        for day in range(_DAYS_AHEAD):
+            date = today + timedelta(days=day)
+            starts = sorted(
+                to_us((date + timedelta(seconds=start)).replace(tzinfo=self._zone, fold=fold))
+                for start, _ in self._open[date.weekday()]
+                for fold in (0, 1)
+            )
+            found = next((us for us in starts if us > time_us and self.open_at(us)), None)
+            if found is not None:
+                # A start that the clocks leave out is taken for one behind the gap.
+                while found - _QUARTER_US > time_us and self.open_at(found - _QUARTER_US):
+                    found -= _QUARTER_US
+                return found
+        return None
 
     def local(self, time_us: int) -> datetime:
         """The moment on the wall clock."""

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import msgspec
 from h3.api import numpy_int as h3
 
-from tracking.shipments import Kind, Plan, Record, Status, Stop, StopKind, StopRecord
+from tracking.shipments import Kind, Plan, Record, Status, Stop, StopKind, StopRecord, ahead
 from tracking.times import Moment
 
 # Cells of 5 km2, 1.4 km from the middle to a corner.
@@ -126,16 +126,11 @@ def _is_near(plan: Plan, record: Record, stop: int, stops_away: int) -> bool:
     """Whether the link's stop is that few stops ahead, or it is arriving there."""
     if record.at_stop == stop:
         return True
-    ahead = [
-        i
-        for i, became in enumerate(record.stops)
-        if i <= stop and became.arrived_at is None and not became.done
-        and (plan.stops[i].kind != "via" or i >= (record.next_stop or 0))
-    ]  # fmt: skip
-    if stop not in ahead:
+    coming = [i for i in ahead(plan, record) if i <= stop]
+    if stop not in coming:
         return False
     arriving = record.status == "arriving" and record.next_stop == stop
-    return arriving or len(ahead) <= stops_away
+    return arriving or len(coming) <= stops_away
 
 
 def _place(seen: LastSeen, now: datetime, stale_after: timedelta, *, exact: bool) -> SharedPlace:

@@ -14,7 +14,7 @@ from tracking import raw
 from tracking.fences import Schedule
 from tracking.route.line import Line
 from tracking.route.polyline import decode
-from tracking.times import Moment
+from tracking.times import Moment, iso, to_us
 
 Kind = Literal["forward", "return", "transfer"]
 StopKind = Literal["pickup", "delivery", "via"]
@@ -200,6 +200,42 @@ class Happening(NamedTuple):
     rule: str
     data: dict[str, Any]
     late: bool = False
+
+
+def ahead(plan: Plan, record: Record) -> list[int]:
+    """The stops that are still to be reached, in the order of the plan."""
+    if record.final:
+        return []
+    return [
+        i
+        for i, became in enumerate(record.stops)
+        if became.arrived_at is None and not became.done
+        # A via before the next stop was left out.
+        and (plan.stops[i].kind != "via" or i >= (record.next_stop or 0))
+    ]  # fmt: skip
+
+
+def of_stop(plan: Plan, stop: int) -> dict[str, Any]:
+    """What events tell of a stop of the plan."""
+    planned = plan.stops[stop]
+    window = planned.window
+    return {
+        "stop": stop,
+        "stop_kind": planned.kind,
+        "stop_name": planned.name,
+        "planned_to": None if window is None or window.end is None else iso(to_us(window.end)),
+    }
+
+
+def place_name(stop: Stop) -> str:
+    """A name for where a stop is, the same for stops of other shipments there.
+
+    Stops that were given no name have those of others, so the place is a part of it.
+    """
+    if stop.fence is not None:
+        return stop.fence
+    at = stop.place
+    return stop.name if at is None else f"{stop.name} {at.lat:.3f},{at.lon:.3f}"
 
 
 def grounds(stops: Sequence[Stop]) -> list[int | None]:

@@ -16,8 +16,9 @@ from tracking.shipments import (
     Status,
     StopRecord,
     grounds,
+    of_stop,
 )
-from tracking.times import from_us, iso, to_us
+from tracking.times import from_us, to_us
 
 Seen = Literal["entered", "exited", "crossed"]
 
@@ -276,15 +277,7 @@ class Voyage:
         return "in_transit"
 
     def _of_stop(self, stop: int) -> dict[str, Any]:
-        planned = self._plan.stops[stop]
-        window = planned.window
-        return {
-            "stop": stop,
-            "stop_kind": planned.kind,
-            "stop_name": planned.name,
-            "visit": self._visits[stop],
-            "planned_to": None if window is None or window.end is None else iso(to_us(window.end)),
-        }
+        return of_stop(self._plan, stop) | {"visit": self._visits[stop]}
 
     def _tell(self, type_: str, rule: str, data: dict[str, Any]) -> None:
         cause = self._cause

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracking.errors import InputError
@@ -128,3 +128,24 @@ def test_a_mistake_is_named(plan: Schedule, field: str) -> None:
     with pytest.raises(InputError) as caught:
         Calendar(plan)
     assert caught.value.field == field
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(ZONES), st.lists(WINDOWS, min_size=1, max_size=3), MOMENTS_US)
+def test_the_next_opening_is_the_first_open_minute(
+    zone: str, windows: list[Window], time_us: int
+) -> None:
+    minute_us = 60_000_000
+    time_us -= time_us % minute_us
+    asked = Calendar(Schedule(zone, tuple(windows)))
+    found = asked.opens(time_us)
+    horizon = range(time_us, time_us + 3 * 86_400_000_000, minute_us)
+    first = next((us for us in horizon if asked.open_at(us)), None)
+    if first is None:
+        assert found is None or found > horizon[-1]
+    else:
+        assert found == first
+
+
+def test_what_is_never_open_never_opens() -> None:
+    assert Calendar(Schedule("UTC", ())).opens(0) is None

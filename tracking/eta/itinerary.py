@@ -1,0 +1,189 @@
+"""What lies ahead of a shipment: when it will come to each stop and leave it. Pure.
+
+From here to the next stop, or first the rest of its stay where it stands, then stop by stop. What
+each part may be off by adds up as independent errors do.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from h3.api import numpy_int as h3
+
+from tracking.estimates import PathKind
+from tracking.eta.engine import Engine, Leg
+from tracking.eta.nearby import Place
+from tracking.eta.pace import Path
+from tracking.eta.spread import Spread
+from tracking.schedules import calendar
+from tracking.shipments import Plan, Record, Stop, ahead, place_name
+
+# What a stay takes whose plan does not say, and how far one may be off: in parts of it.
+USUAL_STAY_S = 300.0
+_SHORT, _LONG = 0.5, 1.75
+# Who has stayed longer than planned stays on for this part of the excess; at most for all of it.
+_EXCESS = 0.25
+
+
+class Here(NamedTuple):
+    """Where something was seen, and when, in Unix seconds."""
+
+    place: Place
+    time_s: float
+
+
+class Site(NamedTuple):
+    """Where a stop is: who is within `radius_m` of the place has arrived."""
+
+    place: Place
+    radius_m: float
+
+
+class Given(NamedTuple):
+    """A way to where a stop begins, from where the shipment is or from the stop before."""
+
+    kind: PathKind
+    path: Path
+    length_m: float
+
+
+class Ahead(NamedTuple):
+    """A stop still ahead.
+
+    Attributes:
+        legs: 1: it is next.
+        left_m, driving_s, staying_s: all the way there, driving and at stops before it, by p50.
+        usual_s: the driving as plain distance or the plan alone have it; like `trips`, in how many
+            trips like it what it really takes was seen, of the leg that leads there.
+        leg_m: of that leg; `path` is what it follows.
+        lane: names of the places between which the leg runs; None: it began nowhere in particular.
+    """
+
+    stop: int
+    arrive: Spread
+    leave: Spread
+    legs: int
+    left_m: float
+    driving_s: float
+    staying_s: float
+    usual_s: float
+    trips: float
+    leg_m: float
+    path: PathKind
+    lane: tuple[str, str] | None
+
+
+class Itinerary(NamedTuple):
+    """What is ahead, in order, and when the stop it is at will be left."""
+
+    leave: Spread | None
+    ahead: list[Ahead]
+
+
+def itinerary(
+    plan: Plan,
+    record: Record,
+    sites: Sequence[Site | None],
+    here: Here,
+    *,
+    engine: Engine,
+    ways: Mapping[int, Given],
+) -> Itinerary:
+    """When each stop ahead that is somewhere will be reached; `ways` by the stop they lead to.
+
+    Without a way it is as the crow flies, and the engine knows the usual detour.
+    """
+    at = record.at_stop
+    leave = None if at is None else _leaving(plan.stops[at], record, here.time_s)
+    moment, place = leave or Spread.at(here.time_s), here.place
+    since = left_last(record) if at is None else at
+    left_m = driving_s = usual_s = 0.0
+    found: list[Ahead] = []
+    for stop in ahead(plan, record):
+        site, planned, way = sites[stop], plan.stops[stop], ways.get(stop)
+        if site is None:
+            continue
+        lane = None if since is None else lane_of(plan.stops[since], planned)
+        leg = _leg(place, site, way, lane)
+        told = engine.forecast(leg, moment.p50_s)
+        left_m, driving_s = left_m + leg.left_m, driving_s + told.p50_s
+        usual_s += told.prior_s
+        arrive = moment.plus(Spread(told.p10_s, told.p50_s, told.p90_s))
+        if record.status == "planned" and not found and (start := _start_s(planned)) is not None:
+            # Nobody sets off for a pickup as soon as it is attached; the plan says when.
+            arrive = arrive.not_before(start)
+        moment, place, since = _served(planned, arrive).plus(stay(planned)), site.place, stop
+        found.append(
+            Ahead(
+                stop, arrive, moment, len(found) + 1, left_m, driving_s,
+                arrive.p50_s - here.time_s - driving_s, usual_s, told.trips, leg.left_m,
+                "detour" if way is None else way.kind, lane,
+            )
+        )  # fmt: skip
+    return Itinerary(leave, found)
+
+
+def lane_of(since: Stop, to: Stop) -> tuple[str, str]:
+    """Names of the places between which a leg runs."""
+    return place_name(since), place_name(to)
+
+
+def stay(stop: Stop) -> Spread:
+    """How long who serves a stop stays there; nobody stays at a via unless it is planned."""
+    usual_s = stop.service_s or (0.0 if stop.kind == "via" else USUAL_STAY_S)
+    return Spread(_SHORT * usual_s, usual_s, _LONG * usual_s)
+
+
+def _leaving(stop: Stop, record: Record, now_s: float) -> Spread:
+    """When the stop it is at will be left."""
+    became = record.stops[record.at_stop or 0]
+    # It may have been here before.
+    here_s = max(record.since, became.arrived_at or record.since).timestamp()
+    served_s = _served_s(stop, here_s)
+    whole = stay(stop)
+    if now_s < served_s:
+        return Spread.at(served_s).plus(whole)
+    elapsed_s = now_s - served_s
+    excess_s = max(elapsed_s - whole.p50_s, 0.0)
+    left_s = max(whole.p50_s - elapsed_s, _EXCESS * excess_s)
+    return Spread(
+        now_s + min(max(whole.p10_s - elapsed_s, 0.0), left_s),
+        now_s + left_s,
+        now_s + max(whole.p90_s - elapsed_s, excess_s, left_s),
+    )
+
+
+def _served(stop: Stop, arrive: Spread) -> Spread:
+    return arrive.mapped(lambda arrived_s: _served_s(stop, arrived_s))
+
+
+def _served_s(stop: Stop, arrived_s: float) -> float:
+    """When who arrived is served: not before the planned window begins and the site opens."""
+    start_s = None if stop.kind == "via" else _start_s(stop)
+    from_s = arrived_s if start_s is None else max(arrived_s, start_s)
+    if stop.hours is None:
+        return from_s
+    opens_us = calendar(stop.hours).opens(round(from_s * 1e6))
+    return from_s if opens_us is None else opens_us / 1e6
+
+
+def _start_s(stop: Stop) -> float | None:
+    window = stop.window
+    return None if window is None or window.start is None else window.start.timestamp()
+
+
+def left_last(record: Record) -> int | None:
+    """The stop it is coming from."""
+    left = [
+        (became.departed_at, stop)
+        for stop, became in enumerate(record.stops)
+        if became.departed_at is not None
+    ]
+    return max(left)[1] if left else None
+
+
+def _leg(here: Place, site: Site, way: Given | None, lane: tuple[str, str] | None) -> Leg:
+    """From a place to where a stop begins."""
+    if way is None:
+        across_m = h3.great_circle_distance(here[::-1], site.place[::-1], unit="m")
+        return Leg(here, site.place, max(across_m - site.radius_m, 0.0), lane=lane)
+    return Leg(here, site.place, way.length_m, way.path, lane)

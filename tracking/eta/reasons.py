@@ -1,0 +1,126 @@
+"""Why an arrival is told anew: which part of the time to it is not what it was. Pure."""
+
+from typing import NamedTuple
+
+from tracking.estimates import Basis, Reason
+from tracking.eta.itinerary import Ahead, left_last
+from tracking.shipments import Plan, Record
+
+
+class Why(NamedTuple):
+    """The reason in a word and in a sentence."""
+
+    reason: Reason
+    because: str
+
+
+class Now(NamedTuple):
+    """What a look found beside the forecast itself.
+
+    Attributes:
+        cause: what is known to have happened since the last look, if anything.
+        model: the version of what was learned.
+    """
+
+    plan: Plan
+    record: Record
+    time_s: float
+    cause: Reason | None
+    model: int
+
+
+_KNOWN: dict[Reason, str] = {
+    "left_route": "it has left its route",
+    "back_on_route": "it is back on its route",
+    "plan_changed": "the plan was changed",
+    "carrier_changed": "another device carries it",
+}
+
+
+def first(found: Ahead) -> Why:
+    """Of an arrival that was not told before."""
+    return Why("first", f"{_way(found)}, {_minutes(found.driving_s)} to drive{_seen(found)}")
+
+
+def why(basis: Basis, found: Ahead, moved_s: float, now: Now) -> Why:
+    """Of an arrival that is told `moved_s` later than it was on that basis."""
+    how = f"{_minutes(abs(moved_s))} {'later' if moved_s > 0 else 'earlier'}"
+    if now.cause in _KNOWN:
+        return Why(now.cause, f"{how}: {_KNOWN[now.cause]}")
+    if now.cause == "new_path" or found.path != basis.path:
+        return Why("new_path", f"{how}: there is another way to go, {_way(found)}")
+    parts = _parts(basis, found, now)
+    reason = max(parts, key=lambda part: parts[part] * moved_s)
+    part_s = parts[reason]
+    if reason == "traffic" and now.model != basis.model:
+        return Why("model_changed", f"{how}: more was learned of past trips{_seen(found)}")
+    if reason == "traffic":
+        more = "longer" if part_s > 0 else "less long"
+        return Why(
+            "traffic", f"{how}: {_way(found)} take {_minutes(abs(part_s))} {more} than expected"
+            f"{_seen(found)}",
+        )  # fmt: skip
+    if reason == "progress":
+        pace = "more slowly" if part_s > 0 else "faster"
+        gone_m = max(basis.left_m - found.left_m, 0.0)
+        took = _minutes(now.time_s - basis.at_s)
+        return Why("progress", f"{how}: it came on {pace} than expected, {_km(gone_m)} in {took}")
+    stay = "longer" if part_s > 0 else "less long"
+    at = now.record.at_stop if now.record.at_stop is not None else left_last(now.record)
+    where = "on the way" if at is None else f"at {now.plan.stops[at].name}"
+    return Why(reason, f"{how}: the stay {where} is {_minutes(abs(part_s))} {stay} than expected")
+
+
+def _parts(basis: Basis, found: Ahead, now: Now) -> dict[Reason, float]:
+    """By how many seconds each part of the way is longer than was expected; they add up.
+
+    What was driven since is compared with what it should have taken, the rest with its forecast.
+    """
+    pace = basis.driving_s / max(basis.left_m, 1.0)
+    gone_m = basis.left_m - found.left_m
+    stayed_s = _stayed_s(now.record, basis.at_s, now.time_s)
+    stay_s = found.staying_s + stayed_s - basis.staying_s
+    stay: Reason = "longer_stop" if stay_s > 0 else "shorter_stop"
+    return {
+        "progress": now.time_s - basis.at_s - stayed_s - gone_m * pace,
+        "traffic": found.driving_s - found.left_m * pace,
+        stay: stay_s,
+    }
+
+
+def _stayed_s(record: Record, from_s: float, to_s: float) -> float:
+    """How much of a time was spent at stops."""
+    total_s = 0.0
+    for became in record.stops:
+        if became.arrived_at is not None:
+            left_s = to_s if became.departed_at is None else became.departed_at.timestamp()
+            total_s += max(min(left_s, to_s) - max(became.arrived_at.timestamp(), from_s), 0.0)
+    return total_s
+
+
+def _way(found: Ahead) -> str:
+    along = {"route": "along its route", "roads": "by road", "detour": "as the crow flies"}
+    return f"{_km(found.left_m)} {along[found.path]}"
+
+
+def _seen(found: Ahead) -> str:
+    """What the forecast rests on beside distance."""
+    n = round(found.trips)
+    if not n:
+        return ", at the usual pace"
+    share = found.driving_s / max(found.usual_s, 1.0) - 1.0
+    than = (
+        f"{abs(share):.0%} {'more' if share > 0 else 'less'} than" if abs(share) >= 0.01 else "as"
+    )
+    return f"; {n} past trip{'s' if n > 1 else ''} like it took {than} usual"
+
+
+def _km(metres: float) -> str:
+    return f"{metres / 1e3:.1f} km" if metres < 100_000 else f"{metres / 1e3:.0f} km"
+
+
+def _minutes(seconds: float) -> str:
+    minutes = max(round(seconds / 60.0), 1)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
