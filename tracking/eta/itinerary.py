@@ -163,7 +163,7 @@ def _served_s(stop: Stop, arrived_s: float) -> float:
     if stop.hours is None:
         return from_s
     opens_us = calendar(stop.hours).opens(round(from_s * 1e6))
-    return from_s if opens_us is None else opens_us / 1e6
+    return from_s if opens_us is None else max(from_s, opens_us / 1e6)
 
 
 def _start_s(stop: Stop) -> float | None:

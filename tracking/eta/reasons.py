@@ -29,6 +29,8 @@ class Now(NamedTuple):
     model: int
 
 
+# Of what is usual; less is no difference.
+_LITTLE = 0.01
 _KNOWN: dict[Reason, str] = {
     "left_route": "it has left its route",
     "back_on_route": "it is back on its route",
@@ -109,9 +111,9 @@ def _seen(found: Ahead) -> str:
     if not n:
         return ", at the usual pace"
     share = found.driving_s / max(found.usual_s, 1.0) - 1.0
-    than = (
-        f"{abs(share):.0%} {'more' if share > 0 else 'less'} than" if abs(share) >= 0.01 else "as"
-    )
+    than = f"{abs(share):.0%} {'longer' if share > 0 else 'less'} than"
+    if abs(share) < _LITTLE:
+        than = "as long as"
     return f"; {n} past trip{'s' if n > 1 else ''} like it took {than} usual"
 
 

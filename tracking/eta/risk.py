@@ -1,6 +1,6 @@
 """Which stops will hardly be reached within their window. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tracking.estimates import StopEstimate
@@ -20,7 +20,7 @@ class Risk(NamedTuple):
 
 
 def risks(
-    plan: Plan, record: Record, before: Sequence[int], stops: Sequence[StopEstimate], now_s: float
+    plan: Plan, record: Record, before: Collection[int], stops: Sequence[StopEstimate], now_s: float
 ) -> list[Risk]:
     """What has changed since `before`, the stops that were at risk.
 

@@ -50,10 +50,10 @@ def damped(
     if abs(off_s) > step_s:
         away = max(held.away, 0) + 1 if off_s > 0 else min(held.away, 0) - 1
     passed = held.told_s + _MINUTE_S <= now_s
-    if not (at_once or passed or abs(away) >= _LOOKS or abs(off_s) > _JUMP * step_s):
-        return Held(held.told_s, away)
-    told_s = rounded(forecast_s)
-    return Held(told_s if abs(told_s - held.told_s) >= _MINUTE_S else held.told_s)
+    worth = at_once or passed or abs(away) >= _LOOKS or abs(off_s) > _JUMP * step_s
+    if worth and abs(off_s) >= _MINUTE_S:
+        return Held(rounded(forecast_s))
+    return Held(held.told_s, away)
 
 
 def told(
