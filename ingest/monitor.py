@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from ingest.alerts import Alerts
 from ingest.announce import event_announcements
 from ingest.backfill import Backfills
+from ingest.forecasts import Forecasts
+from ingest.monitor_metrics import MonitorMetrics
 from ingest.shipments import Shipments
 from tracking.errors import StoreError
 from tracking.feed import EventRecord, Publisher
@@ -57,6 +59,7 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     monitor = Monitor(settings)
+    monitor.metrics.serve(settings.metrics_port)
     async with monitor.publisher, asyncio.TaskGroup() as tasks:
         loops = (
             monitor.watch,
@@ -64,6 +67,7 @@ async def run(settings: Settings) -> None:
             monitor.alert,
             monitor.forget,
             monitor.ship,
+            monitor.forecast,
             monitor.backfill,
             monitor.time_commands,
         )
@@ -74,12 +78,13 @@ async def run(settings: Settings) -> None:
 
 
 class Monitor:
-    """Seven loops, each ended by cancelling it."""
+    """Eight loops, each ended by cancelling it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._database_url = settings.database_url.get_secret_value()
         self.publisher = Publisher(settings.redis_url.get_secret_value())
+        self.metrics = MonitorMetrics()
 
     async def watch(self) -> None:
         """Raise what deadlines say, for ever."""
@@ -111,7 +116,11 @@ class Monitor:
     async def ship(self) -> None:
         """Keep shipments as their events say, for ever."""
         redis_url = self._settings.redis_url.get_secret_value()
-        await Shipments(self._database_url, redis_url, self.publisher).follow()
+        await Shipments(self._database_url, redis_url, self.publisher, self.metrics).follow()
+
+    async def forecast(self) -> None:
+        """Forecast when shipments will be where, for ever."""
+        await Forecasts(self._settings, self.publisher, self.metrics).follow()
 
     async def keep_up(self) -> None:
         """Make, compress and drop partitions, for ever."""

@@ -1,5 +1,6 @@
 """Reading fences for people: one, a list, and all versions of one."""
 
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -7,6 +8,7 @@ from psycopg import sql
 
 from tracking import raw
 from tracking.fences import Audience, Buffers, FenceOptions, Schedule
+from tracking.shipment_fences import Circle
 from tracking.shipments import RESERVED
 from tracking.store.connection import Connection
 from tracking.store.devices import Bbox
@@ -57,6 +59,12 @@ _SELECT = (
     "v.valid_to, f.created_at, v.recorded_at, v.recorded_by, f.deleted_at, v.notes "
     "FROM fence f JOIN fence_version v ON v.fence_number = f.number "
 )
+_FOOTPRINTS = """
+SELECT f.id, v.min_lon, v.min_lat, v.max_lon, v.max_lat FROM fence f
+JOIN fence_version v ON v.fence_number = f.number AND v.version = f.version
+WHERE f.tenant_id = %s AND f.id = ANY(%s) AND f.deleted_at IS NULL
+"""
+
 _options = msgspec.json.Decoder(FenceOptions)
 
 
@@ -156,3 +164,13 @@ def _view(row: tuple[Any, ...]) -> FenceView:
         deleted_at=deleted_at,
         notes=notes,
     )
+
+
+async def footprints_of(
+    conn: Connection, tenant_id: int, ids: Collection[str]
+) -> Mapping[str, Circle]:
+    """Circles around those of these fences that there are."""
+    if not ids:
+        return {}
+    found = await conn.execute(_FOOTPRINTS, (tenant_id, sorted(ids)))
+    return {row[0]: Circle.around(*row[1:]) async for row in found}

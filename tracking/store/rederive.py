@@ -14,8 +14,10 @@ from tracking.shipments import Happening, Override
 from tracking.store.alerts import Tenant
 from tracking.store.connection import Connection
 from tracking.store.custody import claims_above, moment, numbers_of
+from tracking.store.eta_turn import expect_anew
 from tracking.store.eventlog import Occurrence, write_events
 from tracking.store.fence_edits import delete_fences, save_fences
+from tracking.store.fence_reads import footprints_of
 from tracking.store.shipments import StoredShipment, lock_shipments, overrides_of
 from tracking.times import from_us, to_us
 from tracking.voyage import Derived, Sighting
@@ -42,12 +44,6 @@ JOIN event e ON e.tenant_id = %s AND e.rule = k.fence AND e.time >= k.since
     AND e.subject = k.device
 WHERE e.status = 'active' AND e.type IN ('fence.entered', 'fence.exited', 'fence.crossed')
     AND coalesce(e.data ->> 'reason', '') NOT IN ('deleted', 'excluded')
-"""
-
-_FOOTPRINTS = """
-SELECT f.id, v.min_lon, v.min_lat, v.max_lon, v.max_lat FROM fence f
-JOIN fence_version v ON v.fence_number = f.number AND v.version = f.version
-WHERE f.tenant_id = %s AND f.id = ANY(%s) AND f.deleted_at IS NULL
 """
 
 _TOLD = """
@@ -83,16 +79,19 @@ async def rederive(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> 
     # Cleared under the rows' locks and before anything is read: an edit that is not seen here
     # marks them again behind the commit.
     await conn.execute(
-        "UPDATE shipment SET dirty = false WHERE number = ANY(%s)", ([s.number for s in stored],)
+        "UPDATE shipment SET dirty = false, held_until = NULL WHERE number = ANY(%s)",
+        ([s.number for s in stored],),
     )
     known = await _known(conn, tenant, stored)
     sightings = await _sightings(conn, tenant.id, known)
-    footprints = await _footprints(conn, tenant.id, stored)
+    ids = {stop.fence for one in stored for stop in one.plan.stops if stop.fence is not None}
+    footprints = await footprints_of(conn, tenant.id, ids)
     named = {device for one in known for device in _devices(one.custody)}
     devices = await numbers_of(conn, tenant.id, "device", named)
     now_us = await _now_us(conn)
     occurrences: list[Occurrence] = []
     plans: list[FencePlan] = []
+    over: dict[int, bool] = {}
     for one in known:
         plan = one.stored.plan
         derived = derive(
@@ -105,10 +104,13 @@ async def rederive(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> 
                 serial=one.stored.fence_serial, final=derived.record.final,
             )
         )  # fmt: skip
+        over[one.stored.number] = derived.record.final
         await _save(conn, one, derived, plans[-1], devices)
         occurrences += [
             _occurrence(tenant, plan.subject, told, devices) for told in derived.happenings
         ]
+    # Before the tenant's row, which whoever forecasts locks behind these as well.
+    await expect_anew(conn, tenant.id, over)
     revision = await _save_fences(conn, tenant.id, plans)
     gone = await _vanished(conn, tenant, [one.plan.subject for one in stored], occurrences)
     return Rederived(await write_events(conn, occurrences + gone), revision)
@@ -177,16 +179,6 @@ def _devices(custody: Sequence[Segment]) -> dict[str, int]:
         if part.device is not None:
             found.setdefault(part.device, part.from_us)
     return found
-
-
-async def _footprints(
-    conn: Connection, tenant_id: int, stored: Sequence[StoredShipment]
-) -> Mapping[str, Circle]:
-    ids = {stop.fence for one in stored for stop in one.plan.stops if stop.fence is not None}
-    if not ids:
-        return {}
-    found = await conn.execute(_FOOTPRINTS, (tenant_id, sorted(ids)))
-    return {row[0]: Circle.around(*row[1:]) async for row in found}
 
 
 def _occurrence(

@@ -9,8 +9,10 @@ from tracking.store.connection import Connection
 _TAKE = """
 SELECT c.tenant_id, t.name, c.cursor FROM shipment_cursor c JOIN tenant t ON t.id = c.tenant_id
 WHERE c.cursor < t.feed_cursor
-    OR EXISTS (SELECT FROM shipment s WHERE s.tenant_id = c.tenant_id AND s.dirty)
-    OR EXISTS (SELECT FROM shipment s WHERE s.tenant_id = c.tenant_id AND s.due_at <= now())
+    OR EXISTS (SELECT FROM shipment s WHERE s.tenant_id = c.tenant_id AND s.dirty
+        AND (s.held_until IS NULL OR s.held_until <= now()))
+    OR EXISTS (SELECT FROM shipment s WHERE s.tenant_id = c.tenant_id AND s.due_at <= now()
+        AND (s.held_until IS NULL OR s.held_until <= now()))
     OR EXISTS (SELECT FROM pickup p WHERE p.tenant_id = c.tenant_id AND p.due_at <= now())
 ORDER BY c.visited_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED
 """
@@ -32,6 +34,7 @@ UPDATE shipment s SET dirty = true FROM concerned c WHERE s.number = c.number
 
 _WAITING = """
 SELECT number FROM shipment WHERE tenant_id = %s AND (dirty OR due_at <= now())
+    AND (held_until IS NULL OR held_until <= now())
 ORDER BY number LIMIT %s
 """
 
@@ -73,6 +76,14 @@ async def waiting(conn: Connection, turn: Turn, limit: int) -> Sequence[int]:
     """Shipments to be derived anew: those marked, and those whose deadline has come."""
     found = await conn.execute(_WAITING, (turn.tenant.id, limit))
     return [row[0] for row in await found.fetchall()]
+
+
+async def hold(conn: Connection, number: int, for_s: float) -> None:
+    """Leave a shipment that cannot be derived alone for so long; an edit of it tries at once."""
+    await conn.execute(
+        "UPDATE shipment SET held_until = now() + make_interval(secs => %s) WHERE number = %s",
+        (for_s, number),
+    )
 
 
 async def tenants_with_shipments(conn: Connection) -> list[str]:
