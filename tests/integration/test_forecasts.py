@@ -108,7 +108,8 @@ async def test_estimates_come_to_what_comes_about(office: Office) -> None:
     assert max(off_s) < 120.0
     assert max(off_s[-20:]) < 90.0
     changes = await office.rows(TOLD)
-    assert {row[5] for row in changes} <= {"first", "progress", "longer_stop", "shorter_stop"}
+    driving = {"first", "progress", "traffic", "longer_stop", "shorter_stop"}
+    assert {row[5] for row in changes} <= driving
     assert len(changes) < 20
     assert all(row[6] == 1 for row in changes)
     kept = await office.rows(
