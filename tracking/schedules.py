@@ -6,22 +6,24 @@ shows twice is inside twice; one that it leaves out is never inside.
 """
 
 import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tracking.errors import InputError
 from tracking.fences import Schedule
-from tracking.times import from_us, to_us
+from tracking.times import from_us
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 _DAY_S = 86_400
-# Clocks are turned at full quarters of an hour.
-_QUARTER_US = 900_000_000
+_DAY_US = 86_400_000_000
+# 1970 began on a Thursday.
+_EPOCH_WEEKDAY = 3
 # A window that is open at all is so within a week, and one that the clocks leave out a week later.
-_DAYS_AHEAD = 15
+_AHEAD_US = 15 * _DAY_US
 
 
 class Calendar:
@@ -52,27 +54,58 @@ class Calendar:
 
     def opens(self, time_us: int) -> int | None:
         """The first open moment from there on; None: there is none."""
-        if self.open_at(time_us):
-            return time_us
-        today = self.local(time_us).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-        for day in range(_DAYS_AHEAD):
-            date = today + timedelta(days=day)
-            starts = sorted(
-                to_us((date + timedelta(seconds=start)).replace(tzinfo=self._zone, fold=fold))
-                for start, _ in self._open[date.weekday()]
-                for fold in (0, 1)
-            )
-            found = next((us for us in starts if us > time_us and self.open_at(us)), None)
-            if found is not None:
-                # A start that the clocks leave out is taken for one behind the gap.
-                while found - _QUARTER_US > time_us and self.open_at(found - _QUARTER_US):
-                    found -= _QUARTER_US
-                return found
-        return None
+        return next((start for start, _ in self.spans(time_us, time_us + _AHEAD_US)), None)
+
+    def spans(self, from_us: int, to_us: int) -> Iterator[tuple[int, int]]:
+        """The open spans [start, end) of a time, in order, none touching the next."""
+        start = end = from_us
+        for next_start, next_end in self._pieces(from_us, to_us):
+            if next_start > end:
+                if end > start:
+                    yield start, end
+                start = next_start
+            end = max(end, next_end)
+        if end > start:
+            yield start, end
 
     def local(self, time_us: int) -> datetime:
         """The moment on the wall clock."""
         return from_us(time_us).astimezone(self._zone)
+
+    def _pieces(self, from_us: int, to_us: int) -> Iterator[tuple[int, int]]:
+        """Open spans by their starts; they may touch and overlap."""
+        for start, end, ahead_us in self._steady(from_us, to_us):
+            first, last = (start + ahead_us) // _DAY_US, (end + ahead_us) // _DAY_US
+            for day in range(first, last + 1):
+                midnight_us = day * _DAY_US - ahead_us
+                for open_s, close_s in sorted(self._open[(day + _EPOCH_WEEKDAY) % len(DAYS)]):
+                    opens = max(midnight_us + open_s * 1_000_000, start)
+                    closes = min(midnight_us + close_s * 1_000_000, end)
+                    if opens < closes:
+                        yield opens, closes
+
+    def _steady(self, from_us: int, to_us: int) -> Iterator[tuple[int, int, int]]:
+        """Spans in which the clocks are not turned, and how far ahead of UTC they are in each.
+
+        Nowhere are they turned twice in a day.
+        """
+        start = from_us
+        while start < to_us:
+            ahead_us = self._ahead_us(start)
+            end = min(start + _DAY_US, to_us)
+            if self._ahead_us(end) != ahead_us:
+                before = start
+                while end - before > 1:
+                    middle = (before + end) // 2
+                    if self._ahead_us(middle) == ahead_us:
+                        before = middle
+                    else:
+                        end = middle
+            yield start, end, ahead_us
+            start = end
+
+    def _ahead_us(self, time_us: int) -> int:
+        return (self.local(time_us).utcoffset() or timedelta(0)) // timedelta(microseconds=1)
 
 
 @lru_cache(maxsize=4096)

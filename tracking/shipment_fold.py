@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from tracking.custody import FOR_EVER_US, Segment
+from tracking.detention import detained
 from tracking.shipments import Override, Plan
 from tracking.times import to_us
 from tracking.voyage import Derived, Released, Sighting, Taken, Voyage
@@ -47,7 +48,12 @@ def derive(
     steps += _carried(custody, sightings, now_us)
     for step in sorted(steps, key=lambda step: (step.time_us, step.order)):
         voyage.take(step.time_us, step.act)
-    return voyage.derived(custody, now_us)
+    derived = voyage.derived(custody, now_us)
+    told, coming = detained(plan, derived.record, custody, now_us)
+    if derived.due_us is not None:
+        coming.append(derived.due_us)
+    happenings = sorted([*derived.happenings, *told], key=lambda happening: happening.time_us)
+    return Derived(derived.record, happenings, min(coming, default=None))
 
 
 def _carried(

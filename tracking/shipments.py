@@ -164,14 +164,31 @@ class Override(msgspec.Struct, frozen=True):
     withdrawn_at: Moment | None = None
 
 
+class Stay(msgspec.Struct, frozen=True):
+    """A time at a stop; without an end it is there.
+
+    `arrived_by` and `left_by` are ids of the events that told so; None: somebody said it, or what
+    carries it changed.
+    """
+
+    arrived_at: Moment
+    left_at: Moment | None = None
+    arrived_by: str | None = None
+    left_by: str | None = None
+
+
 class StopRecord(msgspec.Struct, frozen=True):
-    """What became of a stop. `done` tells that what was to happen there has happened."""
+    """What became of a stop. `done` tells that what was to happen there has happened.
+
+    `stays` are all times at it: who leaves may come back.
+    """
 
     arrived_at: Moment | None = None
     departed_at: Moment | None = None
     done: bool = False
     delayed: bool = False
     proof: Proof | None = None
+    stays: tuple[Stay, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True):

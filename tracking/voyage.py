@@ -14,6 +14,7 @@ from tracking.shipments import (
     Proof,
     Record,
     Status,
+    Stay,
     StopRecord,
     grounds,
     of_stop,
@@ -68,7 +69,7 @@ class Voyage:
         self._ground = grounds(plan.stops)
         self._arrived: list[int | None] = [None] * n
         self._departed: list[int | None] = [None] * n
-        self._visits = [0] * n
+        self._stays: list[list[Stay]] = [[] for _ in range(n)]
         self._done: set[int] = set()
         self._proof: dict[int, Proof] = {}
         # Times that are said are not those that are seen.
@@ -215,12 +216,17 @@ class Voyage:
         if self._arrived[stop] is None:
             self._arrived[stop] = self._now_us
         self._departed[stop] = None
-        self._visits[stop] += 1
+        self._stays[stop].append(Stay(from_us(self._now_us), arrived_by=self._told_by()))
         self._at = self._last = stop
         self._tell("stop.arrived", f"stop:{stop}", self._of_stop(stop))
 
     def _depart(self, stop: int) -> None:
         self._departed[stop] = self._now_us
+        stays = self._stays[stop]
+        if stays and stays[-1].left_at is None:
+            stays[-1] = msgspec.structs.replace(
+                stays[-1], left_at=from_us(self._now_us), left_by=self._told_by()
+            )
         if self._at == stop:
             self._at = None
         self._last = stop if self._last is None else max(self._last, stop)
@@ -277,7 +283,7 @@ class Voyage:
         return "in_transit"
 
     def _of_stop(self, stop: int) -> dict[str, Any]:
-        return of_stop(self._plan, stop) | {"visit": self._visits[stop]}
+        return of_stop(self._plan, stop) | {"visit": len(self._stays[stop])}
 
     def _tell(self, type_: str, rule: str, data: dict[str, Any]) -> None:
         cause = self._cause
@@ -328,6 +334,15 @@ class Voyage:
                 self._tell("shipment.delayed", f"stop:{i}", self._of_stop(i))
         return found
 
+    def _ended(self, stay: Stay) -> Stay:
+        """Nothing is anywhere any more that was delivered or called off."""
+        if self._final is None or stay.left_at is not None:
+            return stay
+        return msgspec.structs.replace(stay, left_at=from_us(self._since_us))
+
+    def _told_by(self) -> str | None:
+        return None if self._cause is None else self._cause.event
+
     def _stop_record(self, stop: int, delayed: bool) -> StopRecord:  # noqa: FBT001 -- by place
         return StopRecord(
             arrived_at=_moment(self._arrived[stop]),
@@ -335,6 +350,7 @@ class Voyage:
             done=stop in self._done,
             delayed=delayed,
             proof=self._proof.get(stop),
+            stays=tuple(self._ended(stay) for stay in self._stays[stop]),
         )
 
 

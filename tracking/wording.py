@@ -47,6 +47,7 @@ _WHAT = {
     "shipment.delayed": "is late for {stop_kind} {stop_name}",
     "stop.arrived": "arrived for {stop_kind} {stop_name}",
     "stop.departed": "left {stop_kind} {stop_name}",
+    "stop.detention_started": "is detained at {stop_kind} {stop_name}",
     "webhook.test": "sends a test",
     "webhook.disabled": "was disabled: {reason}",
 }

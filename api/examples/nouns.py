@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from api.examples.detention import HOURS_INPUT
 from api.examples.fleet import EVENT, NEXT, POSITION, page_of
 from api.examples.routes import PROGRESS, ROUTE_INPUT
 from api.schemas.assets import (
@@ -33,7 +34,7 @@ from api.schemas.shipments import (
     view_of,
 )
 from tracking.sharing import LastSeen, ShareLink, shared
-from tracking.shipments import Record, StopRecord
+from tracking.shipments import Record, Stay, StopRecord
 from tracking.store.assets import AssetView
 from tracking.store.attachments import AttachmentView, RefView
 from tracking.store.shipments import StoredShipment
@@ -86,7 +87,7 @@ SHIPMENT_INPUT = ShipmentInput(
             window=WindowInput(_DAWN, _MORNING, "Europe/Amsterdam"),
             service_s=900,
         ),
-        StopInput("delivery", "Shop 4", fence="shop-4"),
+        StopInput("delivery", "Shop 4", fence="shop-4", hours=HOURS_INPUT, free_time_s=3_600.0),
     ),
     parties=PartiesInput(shipper="acme", carrier="fastlane", consignee="shop-4"),
     route=ROUTE_INPUT,
@@ -107,7 +108,10 @@ _STORED = StoredShipment(
     record=Record(
         "in_transit",
         since=_MORNING,
-        stops=(StopRecord(_DAWN, _MORNING, done=True), StopRecord()),
+        stops=(
+            StopRecord(_DAWN, _MORNING, done=True, stays=(Stay(_DAWN, _MORNING),)),
+            StopRecord(),
+        ),
         picked_up_at=_MORNING,
         next_stop=1,
     ),

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from api.conventions.problems import Problem
 from api.schemas.assets import GivenMoment
+from api.schemas.detention import FreeTime, hours_of
 from api.schemas.overrides import Note
 from api.schemas.parameters import Paged, Text, Time
 from api.schemas.shipments import (
@@ -23,13 +24,17 @@ from api.schemas.shipments import (
 )
 from tracking import raw
 from tracking.errors import InputError
-from tracking.fence_input import Id, Name, stored_json
+from tracking.fence_input import Id, Name, ScheduleInput, stored_json
 from tracking.pickups import Attempt, PickupKind, PickupStatus, Recurrence
 from tracking.schedules import DAYS, zone_of
 from tracking.shipments import Parties, Place, Plan, PlannedWindow, Stop
 from tracking.store.pickups import Pickup, PickupDraft
 from tracking.times import Moment
 
+# What is said of a stop of a shipment that is there already, is said there.
+_OF_THE_SHIPMENT = (
+    "place", "fence", "window", "hours", "free_time_s", "deliver_to", "recurrence", "order_ref",
+)  # fmt: skip
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
@@ -66,6 +71,8 @@ class PickupInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fence: Id | None = None
     window: WindowInput | None = None
     service_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    hours: ScheduleInput | None = None
+    free_time_s: FreeTime | None = None
     deliver_to: StopInput | None = None
     shipment: ShipmentId | None = None
     recurrence: RecurrenceInput | None = None
@@ -145,7 +152,7 @@ def draft_of(given: PickupInput, id_: str) -> PickupDraft:
         id_, "recurring" if recurrence else kind, given.express, given.note, recurrence=recurrence
     )
     if given.shipment is not None:
-        for name in ("place", "fence", "window", "deliver_to", "recurrence", "order_ref"):
+        for name in _OF_THE_SHIPMENT:
             if getattr(given, name) is not None:
                 raise _fault(name, "the shipment says that")
         return draft._replace(shipment=given.shipment)
@@ -157,7 +164,10 @@ def _plan(given: PickupInput, id_: str) -> Plan:
     if window is None and given.recurrence is None:
         # As soon as somebody can.
         window = WindowInput(datetime.now(UTC))
-    asked = StopInput("pickup", given.name, given.place, given.fence, window, given.service_s)
+    asked = StopInput(
+        "pickup", given.name, given.place, given.fence, window, given.service_s, given.hours,
+        given.free_time_s,
+    )  # fmt: skip
     if given.place is None and given.fence is None:
         raise _fault("place", "say where: a place or a fence")
     stops = [_own_stop(asked)]
@@ -180,6 +190,7 @@ def _own_stop(asked: StopInput) -> Stop:
         raise _fault("fence", "give a place or a fence, not both")
     if asked.window is not None:
         window_of(asked.window, "window")
+    hours_of(asked.hours, "hours")
     return stop_of(asked, "", "Pickup")
 
 

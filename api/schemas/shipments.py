@@ -10,6 +10,7 @@ from pydantic import Field
 
 from api.conventions.problems import Problem
 from api.schemas.assets import CarriedBy, GivenMoment, carried_by
+from api.schemas.detention import Dwell, FreeTime, dwell_of, hours_of
 from api.schemas.fences import Degrees, Latitude
 from api.schemas.parameters import Paged, Text, Time
 from api.schemas.routes import (
@@ -26,7 +27,8 @@ from tracking import raw
 from tracking.custody import Segment
 from tracking.errors import InputError
 from tracking.feed import PositionUpdate
-from tracking.fence_input import Id, Name, stored_json
+from tracking.fence_input import Id, Name, ScheduleInput, stored_json
+from tracking.fences import Schedule
 from tracking.route.follow import Progress
 from tracking.schedules import zone_of
 from tracking.shipments import (
@@ -45,7 +47,7 @@ from tracking.shipments import (
 )
 from tracking.store.custody import Whereabouts
 from tracking.store.shipments import StoredShipment
-from tracking.times import Moment
+from tracking.times import Moment, utc_now
 
 R = TypeVar("R", bound=RouteView)
 
@@ -80,6 +82,8 @@ class StopInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fence: Id | None = None
     window: WindowInput | None = None
     service_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    hours: ScheduleInput | None = None
+    free_time_s: FreeTime | None = None
 
 
 Stops = Annotated[tuple[StopInput, ...], Meta(min_length=1, max_length=100)]
@@ -152,7 +156,7 @@ class StopView(msgspec.Struct, frozen=True):
     """A stop as planned and as it turned out.
 
     `arrive.planned` is the start of its window; `planned_until` its end; `depart.planned` the start
-    and `service_s`.
+    and `service_s`. `dwell` is null where it never was.
     """
 
     kind: StopKind
@@ -167,6 +171,9 @@ class StopView(msgspec.Struct, frozen=True):
     done: bool
     delayed: bool
     proof: Proof | None
+    hours: Schedule | None
+    free_time_s: float | None
+    dwell: Dwell | None
 
 
 class ShipmentView(msgspec.Struct, frozen=True):
@@ -262,6 +269,7 @@ def changes_of(given: ShipmentPatch) -> Mapping[str, Any]:
 def stop_of(given: StopInput, where: str, fallback_name: str) -> Stop:
     """One stop as planned; `where` is its place in what was sent. Raises as `plan_of`."""
     _check_stop(given, where)
+    hours_of(given.hours, f"{where}.hours")
     named = msgspec.structs.replace(given, name=given.name or fallback_name)
     return msgspec.convert(named, Stop, from_attributes=True)
 
@@ -358,6 +366,9 @@ def _stop_view(stored: StoredShipment, i: int) -> StopView:
         done=became.done,
         delayed=became.delayed,
         proof=became.proof,
+        hours=stop.hours,
+        free_time_s=stop.free_time_s,
+        dwell=dwell_of(stop, became.stays, utc_now()),
     )
 
 

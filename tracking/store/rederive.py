@@ -24,7 +24,7 @@ from tracking.voyage import Derived, Sighting
 
 _TYPES = [
     "shipment.status_changed", "shipment.delayed", "shipment.overridden", "stop.arrived",
-    "stop.departed",
+    "stop.departed", "stop.detention_started",
 ]  # fmt: skip
 
 # Of a tenant's own fence, that a carrier entered longer than this before it took the shipment, it

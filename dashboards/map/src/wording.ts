@@ -200,6 +200,7 @@ const TELLINGS: Readonly<Record<string, readonly [Sentence['tone'], (data: Data)
   'shipment.delayed': ['warn', () => 'is delayed'],
   'stop.arrived': ['good', (d) => `arrived at ${stop(d)}`],
   'stop.departed': ['info', (d) => `departed from ${stop(d)}`],
+  'stop.detention_started': ['warn', (d) => `is detained at ${stop(d)}`],
   'alert.opened': ['bad', alertTold('raised an alert')],
   'alert.escalated': ['bad', alertTold('has an alert nobody took up')],
   'alert.reopened': ['warn', alertTold('has an alert open again')],
