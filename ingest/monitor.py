@@ -16,6 +16,7 @@ from ingest.backfill import Backfills
 from ingest.forecasts import Forecasts
 from ingest.monitor_metrics import MonitorMetrics
 from ingest.shipments import Shipments
+from ingest.training import Training
 from tracking.errors import StoreError
 from tracking.feed import EventRecord, Publisher
 from tracking.settings import Settings
@@ -68,6 +69,7 @@ async def run(settings: Settings) -> None:
             monitor.forget,
             monitor.ship,
             monitor.forecast,
+            monitor.train,
             monitor.backfill,
             monitor.time_commands,
         )
@@ -78,7 +80,7 @@ async def run(settings: Settings) -> None:
 
 
 class Monitor:
-    """Eight loops, each ended by cancelling it."""
+    """Nine loops, each ended by cancelling it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -121,6 +123,10 @@ class Monitor:
     async def forecast(self) -> None:
         """Forecast when shipments will be where, for ever."""
         await Forecasts(self._settings, self.publisher, self.metrics).follow()
+
+    async def train(self) -> None:
+        """Learn of arrivals from what was driven, for ever."""
+        await Training(self._settings).follow()
 
     async def keep_up(self) -> None:
         """Make, compress and drop partitions, for ever."""

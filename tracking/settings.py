@@ -155,6 +155,11 @@ class Settings(BaseSettings):
     roads_per_s: float = Field(
         10, gt=0, description="Questions about roads that each monitor asks per second, at most"
     )
+    eta_train_every_s: float = Field(
+        900,
+        ge=0,
+        description="The monitor learns of arrivals from new trips this often, s; 0: never",
+    )
     retention_days: int = Field(
         0, ge=0, description="Readings older are dropped, days; 0 keeps everything"
     )
