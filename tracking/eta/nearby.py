@@ -1,7 +1,7 @@
 """What trips from around here to around there took, against what had been expected of them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -53,27 +53,35 @@ class Evidence(NamedTuple):
 class Nearby:
     """Samples of past trips, found by where they were and went; the latest `most` are kept.
 
-    Memory: 52 bytes a sample and some 100 for finding it. Places are told to half a metre.
+    Memory: 56 bytes a sample and some 100 for finding it. Places are told to half a metre.
     """
 
     def __init__(self, *, most: int = KEPT_SAMPLES) -> None:
-        # By the cells of both ends: here (x, y, z), there, the log of the ratio, metres, hour.
-        self._rows: Rows[tuple[int, int]] = Rows(9, np.float32, most=most)
+        # By the cells of both ends: here (x, y, z), there, logs of what it took and of what had
+        # been expected, metres, hour.
+        self._rows: Rows[tuple[int, int]] = Rows(10, np.float32, most=most)
 
-    def learn(self, starts: list[Start], ratios: Floats, arrived_s: float) -> None:
-        """Take up a trip that ended: of each sample how long it took against the prior."""
+    def learn(
+        self, starts: Sequence[Start], took_s: Floats, expected_s: Floats, arrived_s: float
+    ) -> None:
+        """Take up a trip that ended: of each sample what it took, and what had been expected."""
         if not starts:
             return
-        logs = np.clip(np.log(np.maximum(ratios, 1e-3)), -_CLIP, _CLIP)
+        logs = np.log(np.maximum(np.stack([took_s, expected_s], axis=1), 1.0)).tolist()
         rows = [
-            (*_point(start.here), *_point(start.there), log, start.left_m, start.day_s)
-            for start, log in zip(starts, logs.tolist(), strict=True)
+            (*_point(start.here), *_point(start.there), *both, start.left_m, start.day_s)
+            for start, both in zip(starts, logs, strict=True)
         ]
         keys = [(_cell(start.here), _cell(start.there)) for start in starts]
         self._rows.add(keys, arrived_s, np.array(rows).T)
 
-    def evidence(self, start: Start, now_s: float) -> Evidence:
-        """What trips like this one took against their prior; a ratio of 1 where there are none."""
+    def evidence(
+        self, start: Start, now_s: float, expected: Callable[[Floats], Floats] | None = None
+    ) -> Evidence:
+        """What trips like this one took against their prior; a ratio of 1 where there are none.
+
+        `expected` tells seconds of metres left, as would be expected now; None: as was then.
+        """
         rows = np.concatenate([self._rows.of(key) for key in _keys(start)])
         if not len(rows):
             return Evidence(1.0, 0.0)
@@ -86,7 +94,9 @@ class Nearby:
         # One vote per trip: its sample that is most alike.
         _, first = np.unique(self._rows.trips[rows[order]], return_index=True)
         chosen = order[np.sort(first)[:_TRIPS]]
-        logs, arrived_s = found[6, chosen], self._rows.times_s[rows[chosen]]
+        arrived_s = self._rows.times_s[rows[chosen]]
+        prior = found[7, chosen] if expected is None else np.log(expected(found[8, chosen]))
+        logs = np.clip(found[6, chosen] - prior, -_CLIP, _CLIP)
         weight = np.exp(-apart[chosen])
         weight *= 1.0 + _RECENT * np.exp(-np.maximum(now_s - arrived_s, 0.0) / _RECENT_S)
         total = float(weight.sum())
@@ -106,9 +116,9 @@ def _apart(found: Floats, start: Start) -> Floats:
     scale_m = _NEAR_M + _NEAR_SHARE * start.left_m
     from_m = chords_m(*found[0:3], *map(np.float64, _point(start.here)))
     to_m = chords_m(*found[3:6], *map(np.float64, _point(start.there)))
-    hours_s = np.abs(found[8] - start.day_s)
+    hours_s = np.abs(found[9] - start.day_s)
     hours_s = np.minimum(hours_s, _DAY_S - hours_s)
-    apart: Floats = (from_m + to_m + np.abs(found[7] - start.left_m)) / scale_m
+    apart: Floats = (from_m + to_m + np.abs(found[8] - start.left_m)) / scale_m
     apart += hours_s / _HOURS_S
     return apart
 

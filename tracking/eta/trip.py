@@ -5,7 +5,6 @@ from around here to around there took against their prior moves it, and so does 
 gone so far, the less the longer it still takes.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,8 +24,8 @@ Floats = NDArray[np.float64]
 # Travel times grow more slowly than distances: longer trips use faster roads (shared study).
 _POWER = 0.6
 _FIRST_GUESS = (70.0, 3.4)
-# Refitted to so many latest samples, every so many.
-_KEPT, _REFIT = 20_000, 500
+# Refitted to so many latest samples, every so many; at first whenever half as many are new.
+_KEPT, _REFIT, _REFIT_FIRST = 20_000, 500, 60
 
 
 class Trip(NamedTuple):
@@ -68,8 +67,7 @@ class TripEta:
 
     def learn(self, trip: Trip) -> None:
         """Take up a trip; trips are taken up in the order in which they ended."""
-        prior_s = self._priors(trip)
-        self._nearby.learn(list(trip.starts), trip.took_s / prior_s, trip.arrived_s)
+        self._nearby.learn(trip.starts, trip.took_s, self._priors(trip), trip.arrived_s)
         if trip.path is not None and trip.pieces_s is not None and len(trip.starts):
             self._pace.learn(trip.path, trip.pieces_s, trip.arrived_s, trip.starts[0].day_s)
         self._seen += [
@@ -77,7 +75,7 @@ class TripEta:
             for start, took_s in zip(trip.starts, trip.took_s.tolist(), strict=True)
         ]
         self._unfitted += len(trip.starts)
-        if self._unfitted >= _REFIT:
+        if self._unfitted >= min(_REFIT, max(_REFIT_FIRST, len(self._seen) // 3)):
             self._refit()
 
     def calibrate(self, forecast_s: Floats, actual_s: Floats) -> None:
@@ -91,7 +89,10 @@ class TripEta:
     def forecast(self, start: Start, now_s: float, path: Path | None = None) -> Arrival:
         """When the destination will be reached; `path` is what is left of it."""
         prior_s = self._prior(start, now_s, path)
-        evidence = self._nearby.evidence(start, now_s)
+        # What distance alone expects is refitted as more is known; what was seen before that is
+        # held against what is expected now.
+        of_metres = self._of_metres if path is None or not len(path.cells) else None
+        evidence = self._nearby.evidence(start, now_s, of_metres)
         p50_s = prior_s * evidence.ratio
         p10_s, p90_s = self._band.around(p50_s)
         return Arrival(p10_s, p50_s, p90_s, prior_s, p50_s, evidence.trips, 0.0)
@@ -118,13 +119,18 @@ class TripEta:
     def _prior(self, start: Start, now_s: float, path: Path | None) -> float:
         if path is not None and len(path.cells):
             return max(1.0, float(self._pace.seconds(path, now_s, start.day_s).sum()))
+        return float(self._of_metres(np.array([start.left_m]))[0])
+
+    def _of_metres(self, left_m: Floats) -> Floats:
+        """How long distances take, whatever lies between."""
         fixed_s, per_unit = self._by_distance.tolist()
-        return float(max(1.0, fixed_s + per_unit * math.pow(max(start.left_m, 0.0), _POWER)))
+        seconds: Floats = np.maximum(fixed_s + per_unit * np.maximum(left_m, 0.0) ** _POWER, 1.0)
+        return seconds
 
     def _priors(self, trip: Trip) -> Floats:
         """What would have been expected of each sample, had nothing been known of this trip."""
         if trip.path is None or not len(trip.path.cells) or not trip.starts:
-            return np.array([self._prior(start, 0.0, None) for start in trip.starts])
+            return self._of_metres(np.array([start.left_m for start in trip.starts]))
         # All pieces at once, at the hour it began: asking for each start anew takes ten times as
         # long and tells the same.
         began_s = trip.arrived_s - float(trip.took_s[0])

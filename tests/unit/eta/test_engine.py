@@ -188,7 +188,7 @@ class TestForgetting:
         nearby = Nearby(most=40)
         for n in range(60):
             starts = [Start((5.0 + n, 52.0), (5.05 + n, 52.0), 5_000.0, 0.0)] * 2
-            nearby.learn(starts, np.full(2, 1.5), 1_000.0 * n)
+            nearby.learn(starts, np.full(2, 900.0), np.full(2, 600.0), 1_000.0 * n)
         known = [
             nearby.evidence(Start((5.0 + n, 52.0), (5.05 + n, 52.0), 5_000.0, 0.0), 1e6).trips > 0
             for n in range(60)

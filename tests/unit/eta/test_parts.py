@@ -195,18 +195,20 @@ class TestNearby:
     def test_trips_like_this_one_move_the_prior_and_one_that_waited_does_not_rule(self) -> None:
         nearby = Nearby()
         for trip in range(30):
-            nearby.learn([self.start()], np.array([1.2]), 1_000.0 * trip)
-        nearby.learn([self.start()], np.array([40.0]), 30_000.0)
+            nearby.learn([self.start()], np.array([120.0]), np.array([100.0]), 1_000.0 * trip)
+        nearby.learn([self.start()], np.array([4_000.0]), np.array([100.0]), 30_000.0)
         assert nearby.evidence(self.start(), 1e6).ratio == pytest.approx(1.2, abs=0.05)
 
     def test_what_began_far_away_is_no_evidence(self) -> None:
         nearby = Nearby()
         for trip in range(30):
-            nearby.learn([self.start(lon=6.0)], np.array([2.0]), 1_000.0 * trip)
+            nearby.learn(
+                [self.start(lon=6.0)], np.array([200.0]), np.array([100.0]), 1_000.0 * trip
+            )
         assert nearby.evidence(self.start(), 1e6).ratio == 1.0
 
     def test_a_trip_votes_once_however_many_samples_it_left(self) -> None:
         nearby = Nearby()
-        nearby.learn([self.start()] * 50, np.full(50, 2.0), 0.0)
-        nearby.learn([self.start()], np.array([0.5]), 0.0)
+        nearby.learn([self.start()] * 50, np.full(50, 200.0), np.full(50, 100.0), 0.0)
+        nearby.learn([self.start()], np.array([50.0]), np.array([100.0]), 0.0)
         assert nearby.evidence(self.start(), 1e6).ratio == pytest.approx(1.0, abs=0.01)
