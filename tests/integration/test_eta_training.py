@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from ingest.mqtt import Message
 from ingest.training import Trained, Training, train
@@ -27,6 +29,7 @@ from tracking.store.eta_models import (
     save_version,
     sole_trainer,
 )
+from waymark.eta import eta_app
 
 START_S = START_US / 1e6
 EVERY_S = 7_200.0
@@ -145,17 +148,17 @@ async def test_of_two_trainers_one_makes_the_version(rig: Rig, database_url: str
 async def test_the_monitor_trains_who_has_driven_and_not_too_often(
     rig: Rig, database_url: str
 ) -> None:
-    training = Training(load_settings(database_url=database_url, eta_train_every_s=900.0))
-    await training.turn(rig.conn)
+    monitor = Training(load_settings(database_url=database_url, eta_train_every_s=900.0))
+    await monitor.turn(rig.conn)
     assert await list_models(rig.conn, TENANT) == []
     await rig.feed(trip(0))
-    await training.turn(rig.conn)
+    await monitor.turn(rig.conn)
     await rig.feed(trip(1))
-    await training.turn(rig.conn)
+    await monitor.turn(rig.conn)
     [first] = await list_models(rig.conn, TENANT)
     assert (first.version, first.made_by, first.trips) == (1, "monitor", 1)
     await rig.rows("UPDATE eta_model SET made_at = now() - interval '1 hour' RETURNING 1")
-    await training.turn(rig.conn)
+    await monitor.turn(rig.conn)
     assert [one.trips for one in await list_models(rig.conn, TENANT)] == [2, 1]
 
 
@@ -230,9 +233,9 @@ async def test_legs_of_shipments_are_learned_and_forecasts_of_them_scored(
         assert lanes[0].trips > lanes[1].trips
 
 
-def command(database_url: str, tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
+def training(database_url: str, tmp_path: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "waymark", "eta", *arguments],
+        [sys.executable, "-m", "waymark", "eta", "train"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -240,7 +243,6 @@ def command(database_url: str, tmp_path: Path, *arguments: str) -> "subprocess.P
         env={
             **os.environ,
             "WAYMARK_DATABASE_URL": database_url,
-            "COLUMNS": "200",
             "PYTHONPATH": str(Path(__file__).parents[2]),
         },
     )
@@ -254,7 +256,7 @@ async def test_a_training_that_is_killed_loses_nothing(
     async with rig.conn.transaction():
         # It learns all there is, and then cannot save.
         await rig.conn.execute("LOCK TABLE eta_model IN SHARE MODE")
-        with command(database_url, tmp_path, "train") as process:
+        with training(database_url, tmp_path) as process:
             async with asyncio.timeout(60):
                 while not await rig.rows("SELECT FROM pg_locks WHERE NOT granted"):
                     assert process.poll() is None, process.communicate()
@@ -271,26 +273,25 @@ async def test_a_training_that_is_killed_loses_nothing(
 
 
 async def test_the_commands_say_what_was_learned_and_choose_a_version(
-    rig: Rig, database_url: str, tmp_path: Path
+    rig: Rig, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def said(*arguments: str) -> tuple[int, str, str]:
-        with command(database_url, tmp_path, *arguments) as process:
-            told, complaint = process.communicate(timeout=60)
-            return process.returncode, told, complaint
+    monkeypatch.setenv("WAYMARK_DATABASE_URL", database_url)
+
+    async def said(*arguments: str) -> Result:
+        return await asyncio.to_thread(lambda: CliRunner().invoke(eta_app, arguments))
 
     await rig.feed(trip(0), trip(1))
-    code, told, _ = await asyncio.to_thread(said, "train", "--json")
-    document = json.loads(told)
-    assert (code, document["version"], document["trips"]) == (0, 1, 2)
+    document = json.loads((await said("train", "--json")).stdout)
+    assert (document["version"], document["trips"], document["left_out"]) == (1, 2, {})
     assert document["merits"][0]["forecasts"] == 4
-    code, told, _ = await asyncio.to_thread(said, "train")
-    assert (code, told) == (0, "nothing to learn: no trip or leg has ended since\n")
-    code, told, _ = await asyncio.to_thread(said, "use", "1")
-    assert (code, told) == (0, "forecasts are made with version 1 within seconds\n")
-    code, told, _ = await asyncio.to_thread(said, "models", "--json")
-    [model] = json.loads(told)
+    again = await said("train")
+    assert again.stdout == "nothing to learn: no trip or leg has ended since\n"
+    assert "version 1" in (await said("use", "1")).stdout
+    [model] = json.loads((await said("models", "--json")).stdout)
     assert (model["version"], model["pinned"], model["used"]) == (1, True, True)
+    assert "pinned" in (await said("models")).stdout
     for wrong in ("7", "best"):
-        code, told, complaint = await asyncio.to_thread(said, "use", wrong)
-        assert (code, told, complaint.count("\n")) == (2, "", 1)
-        assert "waymark eta models" in complaint
+        refused = await said("use", wrong)
+        assert isinstance(refused.exception, InputError)
+        assert "waymark eta models" in str(refused.exception)
+    assert "latest" in (await said("use", "latest")).stdout
