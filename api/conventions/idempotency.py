@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a POST or PATCH sent again gets the answer it got, and is once."""
+"""`Idempotency-Key`: a change that is sent again gets the answer it got, and happens once."""
 
 import asyncio
 import logging

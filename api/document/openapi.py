@@ -49,7 +49,7 @@ class _Completion:
         self._parameters: list[Json] = operation.setdefault("parameters", [])
         self._secured = "security" in operation
         # As `identity.auth` begins, `conventions.etags` asks and `conventions.middleware` finishes.
-        self._keyed = method in {"post", "patch"} and bool(_asks_for(operation) - {"read"})
+        self._keyed = method != "get" and bool(_asks_for(operation) - {"read"})
         self._guarded = 412 in told.problems
         media_types = {content.media_type for content in told.answers}
         self._cached = method == "get" and not JSON_TYPES.isdisjoint(media_types)

@@ -18,6 +18,7 @@ from api.feed.messages import (
     auth_expiring_message,
     event_message,
     gap_message,
+    heartbeat_message,
     ready_message,
     snapshot_message,
 )
@@ -205,6 +206,9 @@ class Session:
             cursor = page.covered
         subscription.live_after = cursor
         self._flush()
+        if since is not None:
+            # Whoever missed something learns that this was all of it.
+            self.say(heartbeat_message(subscription.head, cursor))
 
     async def _snapshot(self, subscription: Subscription, cursor: int) -> None:
         interest = subscription.interest

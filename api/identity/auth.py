@@ -39,8 +39,9 @@ class _WhoMay(SecurityBase):
         noun = request.scope["route"].tags[0]
         if not principal.may(noun, self._action):
             raise forbidden(principal, noun, self._action)
-        # PUT and DELETE come to the same however often they are sent.
-        if self._action != "read" and request.method in {"POST", "PATCH"}:
+        # PUT and DELETE come to the same however often they are sent, but are not answered alike:
+        # what is gone is not there, and what changed has another version.
+        if self._action != "read" and request.method not in _READING:
             await begin(request, principal)
         return principal
 

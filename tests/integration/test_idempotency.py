@@ -49,6 +49,10 @@ async def post(
     return await site.client.post(path, json=body, headers={"Idempotency-Key": key})
 
 
+def once(key: str) -> dict[str, str]:
+    return {"Idempotency-Key": key}
+
+
 async def count(site: Site) -> int:
     return len((await site.get("/v1/fences")).json()["items"])
 
@@ -75,6 +79,19 @@ async def test_a_change_sent_again_does_not_undo_what_came_between(site: Site) -
     assert [one.status_code for one in (first, between, again)] == [200] * 3
     assert again.content == first.content
     assert (await site.get(path)).json()["order_ref"] == "o2"
+
+
+async def test_what_is_gone_is_deleted_once_and_told_alike(site: Site) -> None:
+    made = await site.client.put(
+        "/v1/fences/f1", json={"shape": SQUARE}, headers={"If-None-Match": "*", **once("a")}
+    )
+    again = await site.client.put(
+        "/v1/fences/f1", json={"shape": SQUARE}, headers={"If-None-Match": "*", **once("a")}
+    )
+    assert (made.status_code, again.content) == (201, made.content)
+    gone = [await site.client.delete("/v1/fences/f1", headers=once("b")) for _ in range(2)]
+    assert [one.status_code for one in gone] == [204, 204]
+    assert_problem(await site.client.delete("/v1/fences/f1", headers=once("c")), 404)
 
 
 async def test_without_a_key_each_request_is_one_of_its_own(site: Site) -> None:
