@@ -214,7 +214,7 @@ class _Stream(Generic[Item]):
                     self._socket = await self._waymark.connect(token)
                     return None
                 case Say(message=message):
-                    await self._open.send(message, text=True)
+                    await self._say(message)
                     return None
                 case Listen():
                     return await self._open.recv(decode=False)
@@ -226,6 +226,16 @@ class _Stream(Generic[Item]):
                     return await self._waymark.perform(effect)
         except (OSError, TimeoutError, WebSocketException) as exc:
             raise lost_of(exc) from exc
+
+    async def _say(self, message: bytes) -> None:
+        socket = self._open
+        try:
+            await socket.send(message, text=True)
+        except asyncio.CancelledError:
+            # Nobody knows whether it was sent, and it must not be twice on one connection.
+            self._socket = None
+            socket.transport.abort()
+            raise
 
     @property
     def _open(self) -> ClientConnection:
