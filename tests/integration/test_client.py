@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.integration.api_site import NOON, Rows, Site, api_site, later
+from tracking.feed import encode_event
+from tracking.signing import new_secret, signed_headers
 from tracking.store.keys import create_key
 from waymark.client import (
     AsyncWaymark,
@@ -154,7 +157,10 @@ async def test_what_the_page_shows_runs(site: Site, rows: Rows, n: int) -> None:
         raise Enough(event.id)
 
     code = compile(program, str(PAGE), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    names: dict[str, Any] = {"handle": handle, "cursor": 0}
+    body = encode_event(rows.event("van-7", "fence.entered"))
+    secret = new_secret()
+    names: dict[str, Any] = {"handle": handle, "cursor": 0, "secret": secret, "body": body}
+    names["headers"] = signed_headers([secret], "e_1", int(time.time()), body)
     try:
         if code.co_flags & 0x80:  # a coroutine
             await eval(code, names)  # noqa: S307 -- our own page

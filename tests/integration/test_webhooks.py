@@ -23,6 +23,7 @@ from tests.integration.hooks_rig import (
     until,
 )
 from tests.integration.standard_webhooks import NotVerifiedError, verify
+from waymark.client import webhooks
 
 
 async def all_looked_at(site: Site, id_: str) -> None:
@@ -54,6 +55,8 @@ async def test_an_event_arrives_signed_as_the_specification_says(
             await there.until(1)
         got = there.received[0]
         verify(made["secret"], got.headers, got.body, time.time())
+        read = webhooks.verify(got.headers, got.body, made["secret"])
+        assert (read.id, read.cursor, read.fence) == (event.id, event.cursor, "depot")
         with pytest.raises(NotVerifiedError):
             verify(made["secret"], got.headers, got.body + b" ", time.time())
         assert got.id == f"{event.id}_1"
