@@ -164,6 +164,9 @@ def declared_wire(
         float, typer.Option(help="Simulated seconds per second; 0 is as fast as possible.")
     ] = 1.0,
     fast: Annotated[bool, typer.Option("--fast", help="The same as --speed 0.")] = False,
+    catch_up: Annotated[
+        bool, typer.Option("--catch-up", help="What lies in the past at once, then real time.")
+    ] = False,
     connections: Annotated[
         int, typer.Option(help="MQTT connections; 0: one per device up to 50 devices, else 8.")
     ] = 0,
@@ -189,6 +192,7 @@ def declared_wire(
     """Build what a user said about publishing."""
     pace = Pace(
         speed=0.0 if fast else speed,
+        catch_up=catch_up,
         connections=connections,
         window=window,
         drain_s=drain,

@@ -23,6 +23,7 @@ class Pace:
     """How fast, and over what, the plan is carried out; nothing here changes what is said."""
 
     speed: float = 1.0  # simulated seconds per second; 0 is as fast as the broker acknowledges
+    catch_up: bool = False  # what lies in the past at once, the rest when it is time
     connections: int = 0  # 0: one per device up to OWN_CONNECTIONS, then POOLED_CONNECTIONS
     window: int = 100  # unacknowledged messages per connection
     drain_s: float = 60.0  # after the end, how long without an acknowledgement before giving up
@@ -32,6 +33,8 @@ class Pace:
     def __post_init__(self) -> None:
         if not 0 <= self.speed <= 1e6:
             raise OptionError(f"speed: {self.speed} is not within 0 to 1000000")
+        if self.catch_up and self.speed != 1:
+            raise OptionError("catch-up: it is for the speed 1 only")
         if not 0 <= self.connections <= 1000:
             raise OptionError(f"connections: {self.connections} is not within 0 to 1000")
         if not 1 <= self.window <= 10_000:

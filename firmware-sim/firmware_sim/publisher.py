@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Literal
 
 from firmware_sim.connection import Broker, Connection
@@ -78,6 +78,7 @@ class Publisher:
         self._ending: Ending | None = None
         self._last_ack_s = 0.0
         self._started_s = 0.0
+        self._lead_ms = 0.0  # of the simulation when the run starts
         # In fast mode a small lead keeps the windows full; more would only be memory.
         self._most_held = _MOST_HELD if pace.speed else 2 * count * pace.window
 
@@ -88,6 +89,8 @@ class Publisher:
     def run(self) -> dict[str, Any]:
         """Publish everything; the summary, also the manifest's last line."""
         self._started_s = self._last_ack_s = monotonic()
+        if self._pace.catch_up:
+            self._lead_ms = time() * 1000 - self._options.start_ms
         next_tick_s = next_progress_s = self._started_s
         while self._ending is None:
             now_s = monotonic()
@@ -133,7 +136,7 @@ class Publisher:
     def _simulated_ms(self, now_s: float) -> float:
         if not self._pace.speed:
             return inf
-        return (now_s - self._started_s) * 1000 * self._pace.speed
+        return self._lead_ms + (now_s - self._started_s) * 1000 * self._pace.speed
 
     def _wait_s(self, now_ms: float) -> float:
         if self._held >= self._most_held or now_ms == inf:

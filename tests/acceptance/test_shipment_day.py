@@ -142,7 +142,7 @@ class Office:
 
 def lines(manifest: Path) -> Iterator[dict[str, Any]]:
     with manifest.open() as told:
-        yield from (line for line in map(json.loads, told) if "summary" not in line)
+        yield from (line for line in map(json.loads, told) if line.get("published"))
 
 
 def moment_of(text: str) -> datetime:

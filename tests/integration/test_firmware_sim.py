@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +311,33 @@ def test_the_command_line_runs_to_its_end(mosquitto: Mosquitto, tenant: str) -> 
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
     assert out.startswith("complete: 2")
+
+
+def test_a_journey_catches_up_and_goes_on_in_real_time(
+    mosquitto: Mosquitto, tenant: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "journey.json"
+    acts = [{"stay_s": 20}]
+    lorry = {"vehicle": "lorry", "device": "gps", "at": [5.0, 52.0], "acts": acts}
+    file.write_text(json.dumps({"vehicles": [lorry]}))
+    start_ms = int((time.time() - 18) * 1_000)
+    with subscriber(mosquitto, tenant) as heard:
+        process = command(
+            "journey", str(file), "--mqtt", mosquitto.url, "--tenant", tenant, "--json",
+            "--start", str(start_ms), "--catch-up",
+        )  # fmt: skip
+        wait_until(lambda: heard.messages.total() >= 18, "the past is told")
+        told_s = time.time()
+        out, err = process.communicate(timeout=30)
+        ended_s = time.time()
+        wait_until(lambda: heard.has(20), "all is received")
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out)["ending"] == "complete"
+    times = [json.loads(payload)["t"] for _, payload in heard.order]
+    assert [b - a for a, b in pairwise(times)] == [1_000] * 19
+    # Nothing was told before it was so.
+    assert times[17] <= told_s * 1_000
+    assert times[-1] <= ended_s * 1_000
 
 
 def test_a_wrong_password_is_told_and_tried_again(tenant: str, tmp_path: Path) -> None:
