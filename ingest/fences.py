@@ -122,6 +122,7 @@ class Fences:
             np.full(len(near), tenant_id),
             np.full(len(near), changes.since_us),
             np.full(len(near), EARLIEST_US),
+            fixes=False,
         )
         return len(near)
 

@@ -15,6 +15,7 @@ from ingest.announce import event_announcements
 from ingest.backfill import Backfills
 from ingest.forecasts import Forecasts
 from ingest.monitor_metrics import MonitorMetrics
+from ingest.routes import follow_routes
 from ingest.shipments import Shipments
 from ingest.training import Training
 from tracking.errors import StoreError
@@ -70,6 +71,7 @@ async def run(settings: Settings) -> None:
             monitor.ship,
             monitor.forecast,
             monitor.train,
+            monitor.route,
             monitor.backfill,
             monitor.time_commands,
         )
@@ -80,7 +82,7 @@ async def run(settings: Settings) -> None:
 
 
 class Monitor:
-    """Nine loops, each ended by cancelling it."""
+    """Ten loops, each ended by cancelling it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -127,6 +129,10 @@ class Monitor:
     async def train(self) -> None:
         """Learn of arrivals from what was driven, for ever."""
         await Training(self._settings).follow()
+
+    async def route(self) -> None:
+        """Follow planned routes, for ever."""
+        await follow_routes(self._database_url)
 
     async def keep_up(self) -> None:
         """Make, compress and drop partitions, for ever."""

@@ -32,6 +32,7 @@ from tracking.store.repairs import (
     save_checkpoints,
     take_repair,
 )
+from tracking.store.routes import rewind_routes
 from tracking.store.states import lock_device, refresh_state
 
 
@@ -136,6 +137,8 @@ async def _rewrite(
         },
     )
     await refresh_state(conn, device.device_id, state)
+    if found.request.fixes or found.requalified:
+        await rewind_routes(conn, device.device_id, found.request.time_us)
     now = [_occurrence(device, fact, found.request) for fact in found.facts]
     ids = {occurrence.id for occurrence in now}
     gone = [occurrence.retracted() for occurrence in before if occurrence.id not in ids]

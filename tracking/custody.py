@@ -131,6 +131,11 @@ class Custody:
                     yield from self._carried_in(claim.carrier, wanted, start_us, end_us, depth + 1)
 
 
+def device_at(parts: Iterable[Segment], at_us: int) -> str | None:
+    """Which device tells at a moment where something is."""
+    return next((part.device for part in parts if part.from_us <= at_us < part.to_us), None)
+
+
 class _Clip(NamedTuple):
     from_us: int
     to_us: int

@@ -8,7 +8,7 @@ reached again; what is waited beyond it is detention.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tracking.custody import FOR_EVER_US, Segment
+from tracking.custody import FOR_EVER_US, Segment, device_at
 from tracking.schedules import calendar
 from tracking.shipments import Happening, Plan, Record, Stay, Stop, of_stop
 from tracking.times import to_us
@@ -89,7 +89,7 @@ def detained(
             **of_stop(plan, i),
             "visit": sum(to_us(stay.arrived_at) <= starts_us for stay in became.stays),
             "free_time_s": plan.stops[i].free_time_s,
-            "device": _carrying(custody, starts_us),
+            "device": device_at(custody, starts_us),
         }
         told.append(Happening("stop.detention_started", starts_us, f"stop:{i}", data))
     return told, coming
@@ -101,11 +101,6 @@ def detention_starts_us(stop: Stop, stays: Sequence[Stay], now_us: int) -> int |
     What is there now is taken to stay there.
     """
     return _used_up_us(stop, _waited(stop, stays, now_us + _AHEAD_US))
-
-
-def _carrying(custody: Sequence[Segment], at_us: int) -> str | None:
-    found = (part.device for part in custody if part.from_us <= at_us < part.to_us)
-    return next(found, None)
 
 
 def _used_up_us(stop: Stop, waited: Iterator[Span]) -> int | None:

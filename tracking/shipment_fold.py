@@ -9,10 +9,14 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import msgspec
+
 from tracking.custody import FOR_EVER_US, Segment
 from tracking.detention import detained
+from tracking.route.follow import Transition
 from tracking.shipments import Override, Plan
 from tracking.times import to_us
+from tracking.troubles import Stand, Troubles
 from tracking.voyage import Derived, Released, Sighting, Taken, Voyage
 
 # What happens at one moment, in this order: one carrier's end and the next one's beginning, leaving
@@ -35,12 +39,15 @@ def derive(
     *,
     overrides: Sequence[Override],
     now_us: int,
+    transitions: Sequence[Transition] = (),
+    stands: Sequence[Stand] = (),
 ) -> Derived:
     """The shipment as all of this tells it.
 
     `custody` are its segments without an end; `sightings` those of the devices in it, also from
     before they carried it, so that a carrier that stands at a stop is known to. Those outside of a
-    device's custody are otherwise ignored, as are overrides that were withdrawn.
+    device's custody are otherwise ignored, as are overrides that were withdrawn. `transitions` are
+    what the route's follower found, `stands` where those devices stood still for long.
     """
     said = [override for override in overrides if override.withdrawn_at is None]
     voyage = Voyage(plan, created_us, said)
@@ -50,10 +57,17 @@ def derive(
         voyage.take(step.time_us, step.act)
     derived = voyage.derived(custody, now_us)
     told, coming = detained(plan, derived.record, custody, now_us)
-    if derived.due_us is not None:
-        coming.append(derived.due_us)
-    happenings = sorted([*derived.happenings, *told], key=lambda happening: happening.time_us)
-    return Derived(derived.record, happenings, min(coming, default=None))
+    troubles = Troubles(plan, derived.record, custody, now_us)
+    troubles.of_stops()
+    troubles.of_standing(stands)
+    troubles.of_way(transitions)
+    record = msgspec.structs.replace(
+        derived.record, exceptions=(*derived.record.exceptions, *troubles.lasting)
+    )
+    coming += troubles.due_us if derived.due_us is None else [*troubles.due_us, derived.due_us]
+    happenings = [*derived.happenings, *told, *troubles.told]
+    happenings.sort(key=lambda happening: happening.time_us)
+    return Derived(record, happenings, min(coming, default=None))
 
 
 def _carried(

@@ -87,6 +87,7 @@ async def shipments(
         carrier=query.carrier,
         device=query.device,
         delayed=query.delayed,
+        exceptions=None if query.exception is None else tuple(query.exception),
         start=query.start,
         end=query.end,
     )

@@ -137,6 +137,9 @@ class ShipmentQuery(Paged):
     carrier: Text | None = Field(None, description="The asset it is attached to now")
     device: Text | None = Field(None, description="A device that ever told where it was")
     delayed: bool | None = None
+    exception: list[Trouble] | None = Field(
+        None, max_length=10, description="Those with any of these; repeat for several"
+    )
     start: Time | None = Field(None, alias="from", description="Planned at or after it")
     end: Time | None = Field(None, alias="to", description="Planned before it")
 

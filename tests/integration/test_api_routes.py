@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.integration.api_site import Site
-from tests.integration.test_api_shipments import plan, site
+from tests.integration.test_api_shipments import STOPS, ids, plan, site
 from tracking.route.polyline import encode
 
 __all__ = ["site"]
@@ -65,3 +65,17 @@ async def test_a_route_that_means_nothing_is_refused_and_the_member_named(site: 
     limits = {"limits": {"departure_grace_s": -1}}
     refused = await site.client.patch("/v1/shipments/s1", json=limits)
     assert (refused.status_code, refused.json()["field"]) == (422, "limits.departure_grace_s")
+
+
+async def test_shipments_are_found_by_what_is_wrong_with_them(site: Site) -> None:
+    past = {"to": "2026-03-08T06:00:00Z"}
+    late = [{"kind": "pickup", "place": {"lon": 5, "lat": 52}, "window": past}, STOPS[1]]
+    for id_, stops in (("s1", late), ("s2", STOPS)):
+        made = await site.client.post("/v1/shipments", json={"id": id_, "stops": stops})
+        assert made.status_code == 201, made.text
+    assert await ids(site, exception="overdue") == ["s1"]
+    assert await ids(site, exception="stalled") == []
+    found = await site.client.get("/v1/shipments?exception=stalled&exception=delayed")
+    assert [one["exceptions"] for one in found.json()["items"]] == [["delayed", "overdue"]]
+    refused = await site.get("/v1/shipments", exception="none")
+    assert (refused.status_code, refused.json()["field"]) == (422, "exception")

@@ -43,6 +43,8 @@ _NOT_EDITED = {
     "shipment_cursor",
     "shipment_eta",
     "shipment_fence",
+    "shipment_route",
+    "shipment_route_part",
     "sign_in_guess",
     "signing_key",
     "tag_read",

@@ -288,7 +288,7 @@ async def test_a_window_that_passes_raises_one_event_and_a_later_plan_takes_it_b
         await office.settle()
     delayed = "SELECT status, revision, time FROM event WHERE type = 'shipment.delayed'"
     assert await office.rows(delayed) == [("active", 1, past)]
-    assert (await office.shipment()).record.exceptions == ("delayed",)
+    assert (await office.shipment()).record.exceptions == ("delayed", "overdue")
     later = msgspec.structs.replace(stop, window=PlannedWindow(None, ahead))
     await edit_shipment(
         office.conn, office.tenant, "s1",
@@ -309,7 +309,7 @@ async def test_a_deadline_is_found_by_the_monitor(office: Office) -> None:
     while done is None or not done.records:
         done = await turn(office.conn)
     assert [record.type for record in done.records] == ["shipment.delayed"]
-    assert await office.rows("SELECT due_at FROM shipment") == [(None,)]
+    assert await office.rows("SELECT due_at FROM shipment") == [(soon + timedelta(hours=1),)]
 
 
 async def test_a_stop_that_is_moved_was_not_reached_where_it_was(office: Office) -> None:

@@ -76,6 +76,12 @@ async def erase_device(
             "AND s.tenant_id = %s AND s.devices @> ARRAY[%s::bigint]",
             (tenant_id, row[0]),
         )
+        # It tells where the device was; what else carried them is followed anew.
+        await conn.execute(
+            "DELETE FROM shipment_route WHERE tenant_id = %s AND shipment_number IN "
+            "(SELECT shipment_number FROM shipment_route_part WHERE device_id = %s)",
+            (tenant_id, row[0]),
+        )
         # By name alone, so a successor of this name must find them gone.
         for statement in _BY_NAME:
             await conn.execute(statement, {"tenant_id": tenant_id, "device": device})

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tracking.custody import Custody, Ref, Segment
+from tracking.custody import FOR_EVER_US, Custody, Ref, Segment
 from tracking.feed import EventRecord
+from tracking.route.course import Span
 from tracking.shipment_fences import Circle, FencePlan, StopFence, plan_fences
 from tracking.shipment_fold import derive
-from tracking.shipments import Happening, Override
+from tracking.shipments import Happening, Override, Record, Route
 from tracking.store.alerts import Tenant
 from tracking.store.connection import Connection
 from tracking.store.custody import claims_above, moment, numbers_of
@@ -18,13 +19,17 @@ from tracking.store.eta_turn import expect_anew
 from tracking.store.eventlog import Occurrence, write_events
 from tracking.store.fence_edits import delete_fences, save_fences
 from tracking.store.fence_reads import footprints_of
+from tracking.store.routes import plan_courses, transitions_of
 from tracking.store.shipments import StoredShipment, lock_shipments, overrides_of
+from tracking.store.stands import Carrier, stands_of
 from tracking.times import from_us, to_us
 from tracking.voyage import Derived, Sighting
 
 _TYPES = [
     "shipment.status_changed", "shipment.delayed", "shipment.overridden", "stop.arrived",
-    "stop.departed", "stop.detention_started",
+    "stop.departed", "stop.detention_started", "shipment.overdue", "shipment.not_departed",
+    "shipment.stalled", "shipment.moving", "route.deviated", "route.rejoined", "route.reversed",
+    "route.resumed",
 ]  # fmt: skip
 
 # Of a tenant's own fence, that a carrier entered longer than this before it took the shipment, it
@@ -88,16 +93,21 @@ async def rederive(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> 
     footprints = await footprints_of(conn, tenant.id, ids)
     named = {device for one in known for device in _devices(one.custody)}
     devices = await numbers_of(conn, tenant.id, "device", named)
+    stands = await stands_of(conn, _carriers(known, devices))
+    transitions = await transitions_of(conn, [one.number for one in stored])
     now_us = await _now_us(conn)
     occurrences: list[Occurrence] = []
     plans: list[FencePlan] = []
     over: dict[int, bool] = {}
+    courses: dict[int, tuple[Route, list[Span]] | None] = {}
     for one in known:
         plan = one.stored.plan
         derived = derive(
             plan, to_us(one.stored.created_at), one.custody, sightings[one.stored.number],
-            overrides=one.said, now_us=now_us,
+            overrides=one.said, now_us=now_us, transitions=transitions.get(one.stored.number, ()),
+            stands=stands[one.stored.number],
         )  # fmt: skip
+        courses[one.stored.number] = _course(one, derived.record, devices)
         plans.append(
             plan_fences(
                 plan, one.custody, one.fences, footprints,
@@ -111,6 +121,7 @@ async def rederive(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> 
         ]
     # Before the tenant's row, which whoever forecasts locks behind these as well.
     await expect_anew(conn, tenant.id, over)
+    await plan_courses(conn, tenant.id, courses)
     revision = await _save_fences(conn, tenant.id, plans)
     gone = await _vanished(conn, tenant, [one.plan.subject for one in stored], occurrences)
     return Rederived(await write_events(conn, occurrences + gone), revision)
@@ -171,6 +182,35 @@ async def _sightings(
             Sighting(to_us(time), fence.ground, fence.near, act, device, event, late, lon, lat)
         )
     return sightings
+
+
+def _carriers(known: Sequence[_Known], devices: Mapping[str, int]) -> list[Carrier]:
+    return [
+        Carrier(
+            one.stored.number, device, devices[device], since_us,
+            one.stored.plan.limits.stalled_after_s,
+        )
+        for one in known
+        for device, since_us in _devices(one.custody).items()
+        if device in devices
+    ]  # fmt: skip
+
+
+def _course(
+    one: _Known, record: Record, devices: Mapping[str, int]
+) -> tuple[Route, list[Span]] | None:
+    """Along which route it is followed, and by whose fixes: from being picked up to its end."""
+    route = one.stored.plan.route
+    if route is None or record.picked_up_at is None:
+        return None
+    from_us_ = to_us(record.picked_up_at)
+    until_us = to_us(record.since) if record.final else FOR_EVER_US
+    spans = [
+        Span(devices[part.device], max(part.from_us, from_us_), min(part.to_us, until_us))
+        for part in one.custody
+        if part.device is not None and part.device in devices
+    ]
+    return route, [span for span in spans if span.from_us < span.to_us]
 
 
 def _devices(custody: Sequence[Segment]) -> dict[str, int]:

@@ -14,10 +14,14 @@ from tracking.times import EARLIEST_US, from_us, to_us
 Ints = NDArray[np.int64]
 
 _QUEUE = """
-INSERT INTO repair (device_id, tenant_id, fix_time, seq)
-SELECT * FROM unnest(%s, %s, %s, %s)
-ON CONFLICT (device_id) DO UPDATE SET fix_time = excluded.fix_time, seq = excluded.seq
+INSERT INTO repair (device_id, tenant_id, fix_time, seq, fixes)
+SELECT u.*, %(fixes)s FROM unnest(%(device_id)s, %(tenant_id)s, %(fix_time)s, %(seq)s) u
+ON CONFLICT (device_id) DO UPDATE SET
+    (fix_time, seq) = (SELECT r.* FROM (VALUES (excluded.fix_time, excluded.seq),
+        (repair.fix_time, repair.seq)) r(fix_time, seq) ORDER BY 1, 2 LIMIT 1),
+    fixes = repair.fixes OR excluded.fixes
 WHERE (excluded.fix_time, excluded.seq) < (repair.fix_time, repair.seq)
+    OR excluded.fixes AND NOT repair.fixes
 """
 
 # The rows are there: `_QUEUE` came before.
@@ -40,12 +44,28 @@ WHERE device_id = %s AND (fix_time, seq) < (%s, %s) ORDER BY fix_time DESC, seq 
 
 
 async def queue_repairs(
-    conn: Connection, device_id: Ints, tenant_id: Ints, fix_time_us: Ints, seq: Ints
+    conn: Connection,
+    device_id: Ints,
+    tenant_id: Ints,
+    fix_time_us: Ints,
+    seq: Ints,
+    *,
+    fixes: bool = True,
 ) -> None:
-    """Ask for devices to be folded again from the given fixes on; the earliest request counts."""
+    """Ask for devices to be folded again from the given fixes on; the earliest request counts.
+
+    `fixes` tells that there are fixes that were not there before, and not only other fences.
+    """
     if len(device_id):
         await conn.execute(
-            _QUEUE, (Int8s(device_id), Int4s(tenant_id), Times(fix_time_us), Int8s(seq))
+            _QUEUE,
+            {
+                "device_id": Int8s(device_id),
+                "tenant_id": Int4s(tenant_id),
+                "fix_time": Times(fix_time_us),
+                "seq": Int8s(seq),
+                "fixes": fixes,
+            },
         )
 
 
@@ -66,7 +86,7 @@ async def waiting_repairs(conn: Connection, limit: int) -> list[int]:
 
 
 class Request(NamedTuple):
-    """From which fix on a device is to be folded again.
+    """From which fix on a device is to be folded again, and whether for other fixes than before.
 
     What fixes up to `backfill_until_us` tell is a backfill's, and `quiet` where that is.
     """
@@ -75,6 +95,7 @@ class Request(NamedTuple):
     seq: int
     backfill_until_us: int = NEVER
     quiet: bool = False
+    fixes: bool = True
 
 
 async def take_repair(conn: Connection, device_id: int) -> Request | None:
@@ -83,14 +104,16 @@ async def take_repair(conn: Connection, device_id: int) -> Request | None:
     The device must be locked: ingest queues under the same lock.
     """
     cursor = await conn.execute(
-        "DELETE FROM repair WHERE device_id = %s RETURNING fix_time, seq, backfill_until, quiet",
+        "DELETE FROM repair WHERE device_id = %s "
+        "RETURNING fix_time, seq, backfill_until, quiet, fixes",
         (device_id,),
     )
     row = await cursor.fetchone()
     if row is None:
         return None
-    fix_time, seq, until, quiet = row
-    return Request(to_us(fix_time), seq, NEVER if until is None else to_us(until), quiet)
+    fix_time, seq, until, quiet, fixes = row
+    until_us = NEVER if until is None else to_us(until)
+    return Request(to_us(fix_time), seq, until_us, quiet, fixes)
 
 
 class Checkpoint(NamedTuple):

@@ -18,7 +18,8 @@ ORDER BY c.visited_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED
 """
 
 # Marked in one order, as by whoever edits attachments. A device that only passes one of the
-# tenant's own fences concerns no shipment.
+# tenant's own fences concerns no shipment; one that stops or starts those it carries now. What a
+# repair changes of its stops is told by the repair (`rewind_routes`).
 _MARK = """
 WITH concerned AS (
     SELECT s.number FROM shipment s WHERE s.number IN (
@@ -27,7 +28,12 @@ WITH concerned AS (
         JOIN shipment s ON s.number = f.shipment_number
         WHERE e.tenant_id = %(tenant_id)s AND e.cursor > %(after)s AND e.cursor <= %(upto)s
             AND e.type IN ('fence.entered', 'fence.exited', 'fence.crossed')
-            AND s.devices @> ARRAY[e.device_id])
+            AND s.devices @> ARRAY[e.device_id]
+        UNION
+        SELECT s.number FROM event e JOIN shipment s ON s.devices @> ARRAY[e.device_id]
+        WHERE e.tenant_id = %(tenant_id)s AND e.cursor > %(after)s AND e.cursor <= %(upto)s
+            AND e.type IN ('motion.started', 'motion.stopped')
+            AND s.status NOT IN ('planned', 'delivered', 'cancelled'))
     ORDER BY s.number FOR UPDATE)
 UPDATE shipment s SET dirty = true FROM concerned c WHERE s.number = c.number
 """

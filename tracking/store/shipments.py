@@ -13,11 +13,13 @@ from tracking.store.connection import Connection
 
 _plans = msgspec.json.Decoder(Plan)
 _records = msgspec.json.Decoder(Record)
+_progress = msgspec.json.Decoder(Progress | None)
 _proofs = msgspec.json.Decoder(Proof | None)
 
 _COLUMNS = (
     "s.number, s.version, s.created_at, s.updated_at, s.updated_by, s.fence_serial, s.plan::text, "
-    "s.record::text"
+    "s.record::text, "
+    "(SELECT r.progress::text FROM shipment_route r WHERE r.shipment_number = s.number)"
 )
 _OVERRIDE = "o.id, o.act, o.at, o.stop, o.note, o.proof::text, o.made_by, o.made_at, o.withdrawn_at"
 
@@ -50,6 +52,7 @@ class ShipmentFilter(NamedTuple):
     carrier: str | None = None
     device: str | None = None
     delayed: bool | None = None
+    exceptions: tuple[str, ...] | None = None  # any of these
     start: datetime | None = None
     end: datetime | None = None
 
@@ -66,6 +69,9 @@ async def list_shipments(
         ),
         "s.order_ref = %(order_ref)s": ("order_ref", wanted.order_ref),
         "(s.record -> 'exceptions') ? 'delayed' = %(delayed)s": ("delayed", wanted.delayed),
+        "(s.record -> 'exceptions') ?| %(exceptions)s": (
+            "exceptions", None if wanted.exceptions is None else list(wanted.exceptions),
+        ),
         "EXISTS (SELECT FROM attachment a JOIN asset c ON c.number = a.carrier_number "
         "WHERE a.load_kind = 'shipment' AND a.load_number = s.number AND a.carrier_kind = 'asset' "
         "AND a.removed_at IS NULL AND tstzrange(a.valid_from, a.valid_to) @> now() "
@@ -234,8 +240,9 @@ def _plan_columns(plan: Plan) -> dict[str, object]:
 
 
 def _stored(row: tuple[Any, ...]) -> StoredShipment:
-    number, version, created_at, updated_at, updated_by, serial, plan, record = row
+    number, version, created_at, updated_at, updated_by, serial, plan, record, progress = row
     return StoredShipment(
         number, version, created_at, updated_at, updated_by, serial,
         _plans.decode(plan), _records.decode(record),
+        None if progress is None else _progress.decode(progress),
     )  # fmt: skip

@@ -1,0 +1,284 @@
+"""Routes as they are followed: which shipments have new fixes, how far each was read, what came."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tracking.custody import FOR_EVER_US
+from tracking.route.course import BEFORE_ALL, Course, Key, News, Part, Span, replanned, rewound
+from tracking.route.follow import Fix, Transition, progress_of
+from tracking.shipments import Route
+from tracking.store.arrays import Int8s, Times
+from tracking.store.connection import Connection
+from tracking.store.custody import moment
+from tracking.times import from_us, to_us
+
+_courses = msgspec.msgpack.Decoder(Course)
+_routes = msgspec.json.Decoder(Route)
+_transitions = msgspec.json.Decoder(tuple[Transition, ...])
+
+# Between two looks at one that had news; many fixes then cost one look.
+_LOOK_EVERY = "4 seconds"
+# Fixes of one part read at once.
+_PAGE = 500
+
+# Both rows or none: a derivation has the shipment first and then the route, and is not waited for.
+_TAKE = """
+SELECT r.shipment_number, r.course, r.rewind_at, s.plan ->> 'route', r.transitions::text
+FROM shipment_route r JOIN shipment s ON s.number = r.shipment_number
+WHERE r.open AND r.next_at <= now() AND (r.rewind_at IS NOT NULL OR EXISTS (
+    SELECT FROM shipment_route_part p JOIN device_state d ON d.device_id = p.device_id
+    WHERE p.shipment_number = r.shipment_number AND least(d.fix_time, p.ends) > p.seen_at))
+ORDER BY r.next_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+_PARTS = """
+SELECT p.shipment_number, p.device_id, p.starts, p.ends, p.seen_at, p.seen_seq, d.fix_time, d.seq
+FROM shipment_route_part p LEFT JOIN device_state d ON d.device_id = p.device_id
+WHERE p.shipment_number = ANY(%s) ORDER BY p.shipment_number, p.n
+"""
+
+_FIXES = """
+SELECT u.i, p.fix_time, p.seq, d.name, p.lon, p.lat, p.accuracy_m
+FROM unnest(%s, %s, %s, %s) WITH ORDINALITY u(device, stop, seen_at, seen_seq, i)
+JOIN device d ON d.id = u.device
+CROSS JOIN LATERAL (
+    SELECT * FROM position p WHERE p.device_id = u.device AND p.quality = 0
+        AND p.fix_time >= u.seen_at AND (p.fix_time, p.seq) > (u.seen_at, u.seen_seq)
+        AND p.fix_time < u.stop
+    ORDER BY p.fix_time, p.seq LIMIT %s) p
+ORDER BY u.i, p.fix_time, p.seq
+"""
+
+_SAVE = f"""
+UPDATE shipment_route SET course = %(course)s, rewind_at = NULL, open = %(open)s,
+    next_at = CASE WHEN %(whole)s THEN now() + interval '{_LOOK_EVERY}' ELSE now() END,
+    progress = CASE WHEN %(whole)s THEN %(progress)s::jsonb ELSE progress END,
+    transitions = CASE WHEN %(whole)s THEN %(transitions)s::jsonb ELSE transitions END
+WHERE shipment_number = %(number)s
+"""  # noqa: S608 -- of a constant
+
+_SAVE_PART = """
+UPDATE shipment_route_part SET seen_at = %s, seen_seq = %s WHERE shipment_number = %s AND n = %s
+"""
+
+# In the order in which derivations take them: shipments, then routes. Whoever holds a route now may
+# have read what a repair changed; having waited for them, it makes them go back in any case.
+_CARRIED = """
+SELECT number FROM shipment WHERE devices @> ARRAY[%(device_id)s::bigint] AND status <> 'planned'
+    AND (status NOT IN ('delivered', 'cancelled')
+        OR (record ->> 'since')::timestamptz >= %(since)s)
+ORDER BY number FOR NO KEY UPDATE
+"""
+_MARK = "UPDATE shipment SET dirty = true WHERE number = ANY(%(numbers)s)"
+_LOCK = """
+SELECT shipment_number FROM shipment_route WHERE shipment_number = ANY(%(numbers)s)
+ORDER BY shipment_number FOR NO KEY UPDATE
+"""
+_REWIND = """
+UPDATE shipment_route r SET rewind_at = least(rewind_at, %(since)s), open = true
+WHERE shipment_number = ANY(%(numbers)s) AND EXISTS (SELECT FROM shipment_route_part p
+    WHERE p.shipment_number = r.shipment_number AND p.device_id = %(device_id)s
+    AND p.ends > %(since)s)
+"""
+
+
+class Taken(NamedTuple):
+    """A shipment whose route is followed by the caller until the commit; `told` is what was."""
+
+    number: int
+    route: Route
+    course: Course
+    told: tuple[Transition, ...]
+
+
+async def take_routes(conn: Connection, limit: int) -> list[tuple[Taken, list[News]]]:
+    """Shipments with news that nobody else looks at, and the news; none: nothing waits."""
+    found = await conn.execute(_TAKE, (limit,))
+    rows = await found.fetchall()
+    # What their devices had by then is read first: whatever it counts is there to be read.
+    parts, heads = await _parts(conn, [row[0] for row in rows])
+    taken: list[Taken] = []
+    for number, stored, rewind_at, route, told in rows:
+        course = _course(stored, parts[number])
+        if rewind_at is not None:
+            course = rewound(course, to_us(rewind_at))
+        taken.append(Taken(number, _routes.decode(route), course, _transitions.decode(told)))
+    return list(zip(taken, await _news(conn, [one.course for one in taken], heads), strict=True))
+
+
+async def save_course(conn: Connection, taken: Taken, course: Course, *, whole: bool) -> None:
+    """Keep how far a route was followed; what is told of it changes once all was read."""
+    await conn.execute(
+        _SAVE,
+        {
+            "number": taken.number,
+            "course": _dumped(course),
+            "open": not (whole and course.closed),
+            "whole": whole,
+            "progress": _json(progress_of(course.now.state)),
+            "transitions": _json(course.transitions),
+        },
+    )
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            _SAVE_PART,
+            [
+                (moment(part.seen[0]), part.seen[1], taken.number, n)
+                for n, part in enumerate(course.parts)
+            ],
+        )
+
+
+async def mark_changed(conn: Connection, numbers: Sequence[int]) -> None:
+    """Have shipments derived anew; their rows are the caller's already."""
+    await conn.execute(_MARK, {"numbers": list(numbers)})
+
+
+async def rewind_routes(conn: Connection, device_id: int, since_us: int) -> None:
+    """Note that a device's fixes changed from a moment on: all it carried then is looked at anew.
+
+    Not behind the writing of events: a derivation takes its shipments first.
+    """
+    values: dict[str, object] = {"device_id": device_id, "since": from_us(max(since_us, 0))}
+    found = await conn.execute(_CARRIED, values)
+    values["numbers"] = numbers = [row[0] for row in await found.fetchall()]
+    if numbers:
+        await conn.execute(_MARK, values)
+        await conn.execute(_LOCK, values)
+        await conn.execute(_REWIND, values)
+
+
+async def transitions_of(
+    conn: Connection, numbers: Sequence[int]
+) -> dict[int, tuple[Transition, ...]]:
+    """By shipment, how it left its route and came back, as far as that is known."""
+    found = await conn.execute(
+        "SELECT shipment_number, transitions::text FROM shipment_route "
+        "WHERE shipment_number = ANY(%s)",
+        (list(numbers),),
+    )
+    return {number: _transitions.decode(told) async for number, told in found}
+
+
+async def plan_courses(
+    conn: Connection, tenant_id: int, wanted: Mapping[int, tuple[Route, Sequence[Span]] | None]
+) -> None:
+    """Have these shipments followed along these routes by what carries each; None: not at all.
+
+    The shipments' rows are the caller's. Where nothing is new nothing is written.
+    """
+    numbers = sorted(wanted)
+    found = await conn.execute(
+        "SELECT shipment_number, way, course FROM shipment_route WHERE shipment_number = ANY(%s) "
+        "ORDER BY shipment_number FOR NO KEY UPDATE",
+        (numbers,),
+    )
+    known = {number: (way, course) async for number, way, course in found}
+    parts, _ = await _parts(conn, list(known))
+    for number in numbers:
+        want = wanted[number]
+        if want is None:
+            if number in known:
+                await conn.execute(
+                    "DELETE FROM shipment_route WHERE shipment_number = %s", (number,)
+                )
+            continue
+        route, spans = want
+        way, before = _digest(route), None
+        if number in known and known[number][0] == way:
+            before = _course(known[number][1], parts[number])
+        course = Course.of(spans) if before is None else replanned(before, spans)
+        if course != before:
+            await _put_course(conn, tenant_id, number, way, course)
+
+
+async def _put_course(
+    conn: Connection, tenant_id: int, number: int, way: str, course: Course
+) -> None:
+    await conn.execute(
+        "INSERT INTO shipment_route (shipment_number, tenant_id, way, course, rewind_at) "
+        "VALUES (%s, %s, %s, %s, %s) ON CONFLICT (shipment_number) DO UPDATE SET "
+        "way = excluded.way, course = excluded.course, next_at = now(), open = true, "
+        "rewind_at = least(shipment_route.rewind_at, excluded.rewind_at)",
+        # Nothing to go back to, but to be looked at even without a new fix.
+        (number, tenant_id, way, _dumped(course), moment(FOR_EVER_US)),
+    )
+    await conn.execute("DELETE FROM shipment_route_part WHERE shipment_number = %s", (number,))
+    rows = [
+        (number, n, tenant_id, part.device_id, from_us(max(part.from_us, 0)), moment(part.to_us),
+         moment(max(part.seen[0], 0)), part.seen[1])
+        for n, part in enumerate(course.parts)
+    ]  # fmt: skip
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO shipment_route_part (shipment_number, n, tenant_id, device_id, starts, "
+            "ends, seen_at, seen_seq) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            rows,
+        )
+
+
+async def _parts(
+    conn: Connection, numbers: Sequence[int]
+) -> tuple[dict[int, list[Part]], dict[int, Key]]:
+    """The parts of routes, and the keys of their devices' last fixes."""
+    parts: dict[int, list[Part]] = defaultdict(list)
+    heads: dict[int, Key] = {}
+    if not numbers:
+        return parts, heads
+    found = await conn.execute(_PARTS, (list(numbers),))
+    async for number, device, starts, ends, seen_at, seen_seq, fix_time, seq in found:
+        part = Part(device, to_us(starts), _ending(ends), (to_us(seen_at), seen_seq))
+        parts[number].append(part)
+        heads[device] = BEFORE_ALL if fix_time is None else (to_us(fix_time), seq)
+    return parts, heads
+
+
+async def _news(
+    conn: Connection, courses: Sequence[Course], heads: Mapping[int, Key]
+) -> list[list[News]]:
+    """By course and part, the ok fixes behind those taken up."""
+    parts = [part for course in courses for part in course.parts]
+    fixes: list[list[Fix]] = [[] for _ in parts]
+    if parts:
+        found = await conn.execute(
+            _FIXES,
+            (
+                Int8s([part.device_id for part in parts]),
+                Times([to_us(moment(part.to_us)) for part in parts]),
+                Times([part.seen[0] for part in parts]),
+                Int8s([part.seen[1] for part in parts]),
+                _PAGE,
+            ),
+        )
+        async for i, fix_time, seq, device, lon, lat, accuracy_m in found:
+            fixes[i - 1].append(Fix(to_us(fix_time), seq, device, lon, lat, accuracy_m))
+    all_ = iter(
+        News(of_part, heads[part.device_id], len(of_part) < _PAGE)
+        for part, of_part in zip(parts, fixes, strict=True)
+    )
+    return [[next(all_) for _ in course.parts] for course in courses]
+
+
+def _ending(ends: datetime) -> int:
+    return FOR_EVER_US if ends == moment(FOR_EVER_US) else to_us(ends)
+
+
+def _course(stored: bytes, parts: Sequence[Part]) -> Course:
+    return msgspec.structs.replace(_courses.decode(stored), parts=tuple(parts))
+
+
+def _dumped(course: Course) -> bytes:
+    return msgspec.msgpack.encode(msgspec.structs.replace(course, parts=()))
+
+
+def _digest(route: Route) -> str:
+    return blake2b(msgspec.json.encode(route), digest_size=16).hexdigest()
+
+
+def _json(value: Any) -> str:  # noqa: ANN401 -- whatever msgspec writes
+    return msgspec.json.encode(value).decode()
