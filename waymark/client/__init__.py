@@ -14,6 +14,7 @@ from waymark.client.errors import (
     Closed,
     Conflict,
     Forbidden,
+    Gap,
     NotFound,
     RateLimited,
     Refused,
@@ -22,6 +23,7 @@ from waymark.client.errors import (
     Unintelligible,
     WaymarkError,
 )
+from waymark.client.eta import Accuracy, Score
 from waymark.client.events import Absence, Event, Explanation
 from waymark.client.exchange import Patience
 from waymark.client.feed import AsyncStream, BlockingStream
@@ -29,12 +31,14 @@ from waymark.client.fences import Fence
 from waymark.client.following import FeedState
 from waymark.client.pickups import Attempt, Pickup
 from waymark.client.shipments import (
+    Limits,
     MadeLink,
     OrderTracking,
     Override,
     Parties,
     Place,
     Proof,
+    Route,
     SeenAt,
     ShareLink,
     Shipment,
@@ -44,6 +48,7 @@ from waymark.client.shipments import (
 
 __all__ = [
     "Absence",
+    "Accuracy",
     "Asset",
     "AssetPosition",
     "AsyncStream",
@@ -62,6 +67,8 @@ __all__ = [
     "FeedState",
     "Fence",
     "Forbidden",
+    "Gap",
+    "Limits",
     "MadeLink",
     "NotFound",
     "OrderTracking",
@@ -76,6 +83,8 @@ __all__ = [
     "RateLimited",
     "Ref",
     "Refused",
+    "Route",
+    "Score",
     "SeenAt",
     "ShareLink",
     "Shipment",

@@ -5,14 +5,13 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Generic, Self, TypeVar
-from weakref import WeakSet
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from waymark.client.calls import AsyncWay, Call, Page
-from waymark.client.connecting import TIMEOUT_S, Address, http_options, lost_of, socket_options
+from waymark.client.connecting import TIMEOUT_S, Address, check_credential, lost_of
 from waymark.client.errors import Closed, Lost
 from waymark.client.exchange import (
     Answer,
@@ -25,7 +24,7 @@ from waymark.client.exchange import (
     Send,
     exchange,
 )
-from waymark.client.following import Following, Listen, Open, Say
+from waymark.client.following import Following, Listen, Open, Say, Tail
 from waymark.client.nouns import Nouns
 
 T = TypeVar("T")
@@ -51,12 +50,13 @@ class AsyncWaymark(Nouns[AsyncWay]):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(self)
-        self._address = Address.of(url, key=key, token=token)
-        self._tls = tls
+        check_credential(key, token)
+        self._address = Address.of(url, tls)
         self._patience = patience or Patience()
         self._credential = _Credential(key, token)
-        self._http = httpx.AsyncClient(**http_options(self._address, timeout_s, tls))
-        self._streams = WeakSet[_Stream[Any]]()
+        self._http = httpx.AsyncClient(**self._address.http(timeout_s))
+        # Those that were not ended: whoever breaks out of a loop leaves one behind.
+        self._streams = set[_Stream[Any]]()
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,19 +87,12 @@ class AsyncWaymark(Nouns[AsyncWay]):
 
     def follow(self, following: Following[Item]) -> "_Stream[Item]":
         """A stream of what the feed brings, as the methods of `feed` make them."""
-        stream = _Stream(self, following)
+        run = Run(following.script(self._patience))
+        stream = _Stream(following.tail, run, self._address, self._perform, self._streams.discard)
         self._streams.add(stream)
         return stream
 
-    async def connect(self, token: str) -> ClientConnection:
-        """A websocket to the feed, under a token."""
-        return await connect(self._address.feed, **socket_options(self._address, token, self._tls))
-
-    def run(self, following: Following[Any]) -> Run:
-        """The script of a stream."""
-        return Run(following.script(self._patience))
-
-    async def perform(self, effect: object) -> object:
+    async def _perform(self, effect: object) -> object:
         """Do what a script asks for, and return what came of it.
 
         Raises:
@@ -119,7 +112,7 @@ class AsyncWaymark(Nouns[AsyncWay]):
     async def _drive(self, run: Run) -> Any:  # noqa: ANN401 -- a run does not know
         while not isinstance(effect := run.effect, Done):
             try:
-                came = await self.perform(effect)
+                came = await self._perform(effect)
             except Lost as lost:
                 run.failed(lost)
             else:
@@ -155,17 +148,27 @@ class _Credential:
 class _Stream(Generic[Item]):
     """See `feed.AsyncStream`."""
 
-    def __init__(self, waymark: AsyncWaymark, following: Following[Item]) -> None:
-        self._waymark = waymark
-        self._following = following
-        self._run = waymark.run(following)
+    def __init__(
+        self,
+        tail: Tail[Item],
+        run: Run,
+        address: Address,
+        otherwise: Callable[[object], Awaitable[object]],
+        ended: Callable[["_Stream[Any]"], object],
+    ) -> None:
+        self._tail = tail
+        self._run = run
+        self._address = address
+        # Does what does not concern the socket.
+        self._otherwise = otherwise
+        self._ended = ended
         self._socket: ClientConnection | None = None
         self._closed = asyncio.Event()
 
     @property
     def cursor(self) -> int | None:
         """Up to where everything was given out."""
-        return self._following.tail.since
+        return self._tail.since
 
     def __aiter__(self) -> Self:
         return self
@@ -199,6 +202,7 @@ class _Stream(Generic[Item]):
     async def aclose(self) -> None:
         """End it; whoever waits for the next item is told that there is none."""
         self._closed.set()
+        self._ended(self)
         await self._hang_up()
 
     async def _hang_up(self) -> None:
@@ -211,7 +215,7 @@ class _Stream(Generic[Item]):
             match effect:
                 case Open(token=token):
                     await self._hang_up()
-                    self._socket = await self._waymark.connect(token)
+                    self._socket = await connect(**self._address.feed(token))
                     return None
                 case Say(message=message):
                     await self._say(message)
@@ -223,7 +227,7 @@ class _Stream(Generic[Item]):
                         await asyncio.wait_for(self._closed.wait(), seconds)
                     return None
                 case _:
-                    return await self._waymark.perform(effect)
+                    return await self._otherwise(effect)
         except (OSError, TimeoutError, WebSocketException) as exc:
             raise lost_of(exc) from exc
 

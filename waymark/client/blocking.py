@@ -5,14 +5,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Generic, Self, TypeVar
-from weakref import WeakSet
 
 import httpx
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from waymark.client.calls import BlockingWay, Call, Page
-from waymark.client.connecting import TIMEOUT_S, Address, http_options, lost_of, socket_options
+from waymark.client.connecting import TIMEOUT_S, Address, check_credential, lost_of
 from waymark.client.errors import Closed, Lost
 from waymark.client.exchange import (
     Answer,
@@ -25,7 +24,7 @@ from waymark.client.exchange import (
     Send,
     exchange,
 )
-from waymark.client.following import Following, Listen, Open, Say
+from waymark.client.following import Following, Listen, Open, Say, Tail
 from waymark.client.nouns import Nouns
 
 T = TypeVar("T")
@@ -51,12 +50,13 @@ class Waymark(Nouns[BlockingWay]):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(self)
-        self._address = Address.of(url, key=key, token=token)
-        self._tls = tls
+        check_credential(key, token)
+        self._address = Address.of(url, tls)
         self._patience = patience or Patience()
         self._credential = _Credential(key, token)
-        self._http = httpx.Client(**http_options(self._address, timeout_s, tls))
-        self._streams = WeakSet[_Stream[Any]]()
+        self._http = httpx.Client(**self._address.http(timeout_s))
+        # Those that were not ended: whoever breaks out of a loop leaves one behind.
+        self._streams = set[_Stream[Any]]()
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
@@ -77,7 +77,7 @@ class Waymark(Nouns[BlockingWay]):
         run = Run(exchange(call, self._patience))
         while not isinstance(effect := run.effect, Done):
             try:
-                came = self.perform(effect)
+                came = self._perform(effect)
             except Lost as lost:
                 run.failed(lost)
             else:
@@ -96,21 +96,12 @@ class Waymark(Nouns[BlockingWay]):
 
     def follow(self, following: Following[Item]) -> "_Stream[Item]":
         """A stream of what the feed brings, as the methods of `feed` make them."""
-        stream = _Stream(self, following)
+        run = Run(following.script(self._patience))
+        stream = _Stream(following.tail, run, self._address, self._perform, self._streams.discard)
         self._streams.add(stream)
         return stream
 
-    def connect(self, token: str) -> ClientConnection:
-        """A websocket to the feed, under a token; a context."""
-        options = socket_options(self._address, token, self._tls)
-        connection: ClientConnection = connect(self._address.feed, **options)
-        return connection
-
-    def run(self, following: Following[Any]) -> Run:
-        """The script of a stream."""
-        return Run(following.script(self._patience))
-
-    def perform(self, effect: object) -> object:
+    def _perform(self, effect: object) -> object:
         """Do what a script asks for, and return what came of it.
 
         Raises:
@@ -156,10 +147,20 @@ class _Credential:
 class _Stream(Generic[Item]):
     """See `feed.BlockingStream`."""
 
-    def __init__(self, waymark: Waymark, following: Following[Item]) -> None:
-        self._waymark = waymark
-        self._following = following
-        self._run = waymark.run(following)
+    def __init__(
+        self,
+        tail: Tail[Item],
+        run: Run,
+        address: Address,
+        otherwise: Callable[[object], object],
+        ended: Callable[["_Stream[Any]"], object],
+    ) -> None:
+        self._tail = tail
+        self._run = run
+        self._address = address
+        # Does what does not concern the socket.
+        self._otherwise = otherwise
+        self._ended = ended
         self._connection: ClientConnection | None = None
         self._leaving = ExitStack()
         self._lock = threading.Lock()
@@ -168,7 +169,7 @@ class _Stream(Generic[Item]):
     @property
     def cursor(self) -> int | None:
         """Up to where everything was given out."""
-        return self._following.tail.since
+        return self._tail.since
 
     def __iter__(self) -> Self:
         return self
@@ -202,6 +203,7 @@ class _Stream(Generic[Item]):
     def close(self) -> None:
         """End it; whoever waits for the next item is told that there is none."""
         self._closed.set()
+        self._ended(self)
         self._hang_up()
 
     def _hang_up(self) -> None:
@@ -225,12 +227,12 @@ class _Stream(Generic[Item]):
                     self._closed.wait(seconds)
                     return None
                 case _:
-                    return self._waymark.perform(effect)
+                    return self._otherwise(effect)
         except (OSError, WebSocketException) as exc:
             raise lost_of(exc) from exc
 
     def _dial(self, token: str) -> None:
-        made = self._waymark.connect(token)
+        made = connect(**self._address.feed(token))
         with self._lock:
             self._connection = self._leaving.enter_context(made)
         if self._closed.is_set():

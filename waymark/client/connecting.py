@@ -19,52 +19,57 @@ _CLOSE_WITHIN_S = 1.0
 
 
 class Address(NamedTuple):
-    """The api's address."""
+    """Where the api is, and how it is spoken to."""
 
     url: str
+    tls: ssl.SSLContext | None
 
     @classmethod
-    def of(cls, url: str, *, key: str | None, token: object) -> Self:
-        """The address a user gave, with the one credential it takes.
+    def of(cls, url: str, tls: ssl.SSLContext | None = None) -> Self:
+        """The address a user gave.
 
         Raises:
-            ValueError: it is no address, or there are two credentials, or none.
+            ValueError: it is none.
         """
-        if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{url!r} is no address like https://tracking.example.com")
-        if (key is None) == (token is None):
-            raise ValueError("give a `key`, or a `token` callback")
-        return cls(url.rstrip("/"))
+        return cls(url.rstrip("/"), tls)
 
-    @property
-    def feed(self) -> str:
-        """Where the websocket is."""
-        return f"ws{self.url.removeprefix('http')}/v1/feed"
+    def http(self, timeout_s: float) -> dict[str, Any]:
+        """What httpx's clients take."""
+        return {
+            "base_url": self.url,
+            "timeout": httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_WITHIN_S)),
+            "headers": {"User-Agent": _USER_AGENT},
+            # Loading the system's certificates takes 20 ms, which plain HTTP can spare.
+            "verify": self.tls or self.url.startswith("https"),
+        }
+
+    def feed(self, token: str) -> dict[str, Any]:
+        """What the `connect` of websockets takes."""
+        return {
+            "uri": f"ws{self.url.removeprefix('http')}/v1/feed",
+            "additional_headers": {"Authorization": f"Bearer {token}"},
+            "user_agent_header": _USER_AGENT,
+            "open_timeout": _CONNECT_WITHIN_S,
+            "ping_interval": _PING_S,
+            "ping_timeout": _PING_S,
+            "close_timeout": _CLOSE_WITHIN_S,
+            # A snapshot of a large fleet comes in large parts.
+            "max_size": None,
+            **({"ssl": self.tls} if self.tls and self.url.startswith("https") else {}),
+        }
 
 
-def http_options(address: Address, timeout_s: float, tls: ssl.SSLContext | None) -> dict[str, Any]:
-    """What httpx's clients take."""
-    return {
-        "base_url": address.url,
-        "timeout": httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_WITHIN_S)),
-        "headers": {"User-Agent": _USER_AGENT},
-        "verify": tls or address.url.startswith("https"),
-    }
+def check_credential(key: str | None, token: object) -> None:
+    """Refuse two credentials, and none.
 
-
-def socket_options(address: Address, token: str, tls: ssl.SSLContext | None) -> dict[str, Any]:
-    """What the `connect` of websockets takes."""
-    return {
-        "additional_headers": {"Authorization": f"Bearer {token}"},
-        "user_agent_header": _USER_AGENT,
-        "open_timeout": _CONNECT_WITHIN_S,
-        "ping_interval": _PING_S,
-        "ping_timeout": _PING_S,
-        "close_timeout": _CLOSE_WITHIN_S,
-        # A snapshot of a large fleet comes in large parts.
-        "max_size": None,
-        **({"ssl": tls} if tls is not None and address.url.startswith("https") else {}),
-    }
+    Raises:
+        ValueError: it is not exactly one.
+    """
+    if (key is None) == (token is None):
+        raise ValueError("give a `key`, or a `token` callback")
 
 
 def lost_of(exc: Exception) -> Lost:

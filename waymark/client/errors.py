@@ -9,6 +9,7 @@ WaymarkError
  +-- Refused            the other 4xx: what was asked is wrong; `field` names the member
  +-- RateLimited        429: too often; `retry_after_s`
  +-- Unavailable        5xx, or no answer: away for the moment, and for longer than was waited for
+ +-- Gap                the feed does not know the cursor; `head` is its own
  +-- Unintelligible     an answer that is none of this api's: another server, or a newer version
  +-- Closed             the client was closed while it was asked something
 """
@@ -94,6 +95,19 @@ class Unavailable(WaymarkError):  # noqa: N818
     """No answer, or one that says that what the api needs is away, after all tries."""
 
     advice = "try again later; what was sent under an idempotency key may be sent again"
+
+
+class Gap(WaymarkError):  # noqa: N818
+    """The feed does not know the cursor to begin at: its event log ends before it, at `head`.
+
+    The api's database was brought back from a copy, or is another one.
+    """
+
+    advice = "read by REST what you need, then begin at `head`"
+
+    def __init__(self, detail: str, head: int) -> None:
+        super().__init__(detail)
+        self.head = head
 
 
 class Unintelligible(WaymarkError):  # noqa: N818

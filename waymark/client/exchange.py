@@ -16,7 +16,6 @@ from waymark.client.errors import Conflict, Lost, Unavailable, WaymarkError, err
 
 T = TypeVar("T")
 
-USER_AGENT = "waymark-client"
 _PASSING = {429, 502, 503, 504}
 
 

@@ -1,6 +1,7 @@
 """The live feed: events without holes, and positions."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from waymark.client.calls import AsyncWay, BlockingWay, Noun, Way, bound
@@ -72,6 +73,7 @@ class Feed(Noun[Way]):
         self,
         *,
         since: int | None = None,
+        known_until: datetime | None = None,
         types: Sequence[str] | None = None,
         devices: Sequence[str] | None = None,
         fences: Sequence[str] | None = None,
@@ -81,10 +83,12 @@ class Feed(Noun[Way]):
     ) -> Following[Event]:
         """Every event behind the cursor `since`, or from now on: in order, none left out or twice.
 
-        `types` are names (`trip.started`) or families (`trip.*`); all filters given must fit.
+        `types` are names (`trip.started`) or families (`trip.*`); all filters given must fit. With
+        `known_until`, when the event at `since` was recorded, a stream can begin also where the
+        api's database was brought back from a copy; without, that is a `Gap`.
         """
         wanted = Wanted(types, devices, fences, shipments, bbox, positions=False)
-        return Following(EventTail(wanted, since), on_state)
+        return Following(EventTail(wanted, since, known_until), on_state)
 
     @stream
     def positions(

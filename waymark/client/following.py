@@ -15,6 +15,7 @@ from waymark.client.calls import Call, Page, Param, path
 from waymark.client.devices import Box, Position
 from waymark.client.errors import (
     Forbidden,
+    Gap,
     Lost,
     RateLimited,
     Refused,
@@ -132,11 +133,14 @@ class EventTail:
     of a feed that starts from now.
     """
 
-    def __init__(self, wanted: Wanted, since: int | None) -> None:
+    def __init__(
+        self, wanted: Wanted, since: int | None, known_until: datetime | None = None
+    ) -> None:
         self.wanted = wanted
         self.since = since
         self._given: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED)
-        self._last: Event | None = None
+        # When what was given out last was recorded.
+        self._known_until = known_until
 
     def take(self, frame: Frame, patience: Patience) -> Script[None]:
         """Give out what a message brought."""
@@ -156,7 +160,7 @@ class EventTail:
         if self.since is not None and event.cursor <= self.since:
             return
         self.since = event.cursor
-        self._last = event
+        self._known_until = event.recorded_at
         self._given.append((event.id, event.revision))
         yield Give(event)
 
@@ -167,9 +171,9 @@ class EventTail:
         since. What of it is not behind `head` no feed will bring, so it is read by REST: back to
         when the last event was recorded that was given out, except what was.
         """
-        missed = list[Event]()
-        if self._last is not None:
-            missed = yield from self._missed(head, self._last.recorded_at - _SLACK, patience)
+        if self._known_until is None:
+            raise Gap(f"the api knows no cursor {self.since}: its last is {head}", head)
+        missed = yield from self._missed(head, self._known_until - _SLACK, patience)
         self.since = None
         for event in missed:
             yield from self._give(event)
@@ -236,6 +240,7 @@ class Following(Generic[Item_co]):
         Raises:
             Unauthorized: the credential is no good, and there is no newer one.
             Forbidden: it may not read the feed.
+            Gap: it does not know the cursor to begin at, and nor do we know when that was.
             Refused: the filter means nothing; `field` names what of it.
         """
         self._pauses = patience.pauses()

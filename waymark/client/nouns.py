@@ -5,6 +5,7 @@ from typing import Generic
 from waymark.client.assets import Assets, Attachments
 from waymark.client.calls import Way
 from waymark.client.devices import Devices
+from waymark.client.eta import Eta
 from waymark.client.events import Events
 from waymark.client.feed import Feed
 from waymark.client.fences import Fences
@@ -24,4 +25,5 @@ class Nouns(Generic[Way]):
         self.devices = Devices(way)
         self.fences = Fences(way)
         self.events = Events(way)
+        self.eta = Eta(way)
         self.feed = Feed(way)

@@ -63,6 +63,32 @@ class Parties(msgspec.Struct, frozen=True, kw_only=True):
     consignee: str | None = None
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """After how long standing still, being behind a window and not leaving a stop are trouble."""
+
+    stalled_after_s: float
+    overdue_after_s: float
+    departure_grace_s: float
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A planned way, and where along it the shipment was at `as_of`; None before it set out.
+
+    `line` is GeoJSON, told of single shipments, not in lists.
+    """
+
+    length_m: float
+    detect_m: float
+    clear_m: float
+    n: int
+    of_m: int
+    progress_m: float | None = None
+    offset_m: float | None = None
+    off_route: bool
+    as_of: datetime | None = None
+    line: dict[str, Any] | None = None
+
+
 class SeenAt(msgspec.Struct, frozen=True, kw_only=True):
     """Where a shipment was last seen; `stale`: it may be elsewhere by now."""
 
@@ -91,6 +117,8 @@ class Shipment(msgspec.Struct, frozen=True, kw_only=True):
     stops: list[Stop]
     parties: Parties
     arriving_m: float = 2_000.0
+    limits: Limits | None = None
+    route: Route | None = None
     attrs: dict[str, Any] = {}
     version: int
     created_at: datetime

@@ -7,7 +7,7 @@ import pytest
 
 from waymark.client import Event, Page
 from waymark.client.calls import Call, path
-from waymark.client.connecting import Address
+from waymark.client.connecting import Address, check_credential
 from waymark.client.nouns import Nouns
 
 NOW = datetime(2026, 3, 8, 6, 30, tzinfo=UTC)
@@ -75,15 +75,15 @@ def test_an_attachment_has_only_the_times_that_are_given() -> None:
 @pytest.mark.parametrize("url", ["localhost:8080", "", "ftp://x", "http://"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="is no address"):
-        Address.of(url, key="k", token=None)
+        Address.of(url)
 
 
 def test_one_credential_is_given() -> None:
     for key, token in ((None, None), ("k", object())):
         with pytest.raises(ValueError, match="give a `key`, or a `token`"):
-            Address.of("http://x", key=key, token=token)
+            check_credential(key, token)
 
 
 def test_the_feed_is_beside_the_api() -> None:
-    address = Address.of("https://t.example/waymark/", key="k", token=None)
-    assert address.feed == "wss://t.example/waymark/v1/feed"
+    told = Address.of("https://t.example/waymark/").feed("t")
+    assert told["uri"] == "wss://t.example/waymark/v1/feed"

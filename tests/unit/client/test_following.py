@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.integration.api_site import NOON
-from waymark.client import Event, FeedState, Forbidden, Patience, Refused, Unauthorized
+from waymark.client import Event, FeedState, Forbidden, Gap, Patience, Refused, Unauthorized
 from waymark.client.calls import Noun
 from waymark.client.errors import Lost
 from waymark.client.exchange import Answer, Authorize, Done, Give, Pause, Run, Send
@@ -237,13 +237,22 @@ def test_an_event_log_that_begins_anew_is_read_from_where_it_was_left() -> None:
     assert played.asked == ["/v1/events?order=desc&limit=1000"]
 
 
-def test_a_gap_before_anything_was_given_out_is_told_and_passed() -> None:
-    states: list[FeedState] = []
+def test_a_cursor_that_is_not_known_ends_a_stream_that_cannot_tell_what_it_lacks() -> None:
     gap = {"type": "gap", "cursor": 13, "reason": "cursor_ahead"}
-    played = Played(events(999, on_state=states.append), ([snapshot(13), gap, event(14)], BROKE))
-    assert played.cursors == [14]
-    assert "gap" in [state.name for state in states]
-    assert played.asked == []
+    with pytest.raises(Gap, match="knows no cursor 999: its last is 13") as caught:
+        Played(events(999), ([snapshot(13), gap], BROKE))
+    assert caught.value.head == 13
+
+
+def test_a_stream_that_knows_when_it_was_left_goes_on_behind_a_gap() -> None:
+    gap = {"type": "gap", "cursor": 13, "reason": "cursor_ahead"}
+    known = NOON + timedelta(seconds=100)
+    played = Played(
+        events(999, known_until=known),
+        ([snapshot(13), gap, event(14)], BROKE),
+        rest=lambda _: [event(13, at_s=200), event(12, at_s=30)],
+    )
+    assert played.cursors == [13, 14]
 
 
 def test_of_positions_each_device_s_newest_is_given_once_over_all_connections() -> None:
