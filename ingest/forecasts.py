@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from ingest.announce import event_announcements
 from ingest.monitor_metrics import MonitorMetrics
+from ingest.roads import RoadBook, RoadMetrics, Roads, UnderWay, ways_ahead
 from tracking.eta.engine import Engine, local_day_s
-from tracking.eta.itinerary import Here, Site
+from tracking.eta.itinerary import Given, Here, Site
 from tracking.eta.outlook import Look, Seen, look
 from tracking.feed import EventRecord, Publisher
 from tracking.schedules import zone_of
@@ -84,8 +85,14 @@ class _Looked(NamedTuple):
 class Forecaster:
     """Takes turns; keeps plans and engines from turn to turn. One task uses it."""
 
-    def __init__(self, silent_after_s: float, metrics: MonitorMetrics | None = None) -> None:
+    def __init__(
+        self,
+        silent_after_s: float,
+        metrics: MonitorMetrics | None = None,
+        roads: RoadBook | None = None,
+    ) -> None:
         self._metrics = metrics or MonitorMetrics()
+        self._roads = roads
         self._silent_after = timedelta(seconds=silent_after_s)
         self._plans: OrderedDict[int, tuple[int, Plan]] = OrderedDict()
         self._engines: dict[int, tuple[float, int, Engine]] = {}
@@ -163,12 +170,12 @@ class Forecaster:
         model, engine = await self._engine(conn, tenant.id)
         fences = {s.fence for one in subjects for s in one.plan.stops if s.fence is not None}
         grounds = await footprints_of(conn, tenant.id, fences)
-        for one in subjects:
+        sites = [[_site(stop, grounds) for stop in one.plan.stops] for one in subjects]
+        ways = await self._ways(conn, tenant, subjects, sites)
+        for i, one in enumerate(subjects):
+            seen = _seen(one, sites[i], ways[i], model)
             try:
-                found = look(
-                    one.plan, one.known.record, one.known.estimate,
-                    _seen(one, grounds, model), engine,
-                )  # fmt: skip
+                found = look(one.plan, one.known.record, one.known.estimate, seen, engine)
             except Exception:
                 logger.exception("shipment %r cannot be forecast", one.plan.id)
                 looked.failed.append(one.due.number)
@@ -176,6 +183,25 @@ class Forecaster:
             looked.made.append(Made(one.due.number, one.carrier, found.next_s, found.estimate))
             looked.forecasts.extend(_forecasts(one, found, model))
             looked.occurrences.extend(_occurrences(one, found))
+
+    async def _ways(
+        self,
+        conn: Connection,
+        tenant: Tenant,
+        subjects: Sequence[_Subject],
+        sites: Sequence[Sequence[Site | None]],
+    ) -> Sequence[Mapping[int, Given]]:
+        """The ways that are known to the stops ahead of each."""
+        if self._roads is None:
+            return [{} for _ in subjects]
+        under_way = [
+            UnderWay(
+                one.due.number, one.plan, one.known.record, (one.carrier.lon, one.carrier.lat),
+                sites[i],
+            )
+            for i, one in enumerate(subjects)
+        ]  # fmt: skip
+        return await ways_ahead(self._roads, conn, tenant.id, under_way)
 
     async def _engine(self, conn: Connection, tenant_id: int) -> tuple[int, Engine]:
         """The engine to forecast with, and its version."""
@@ -186,15 +212,17 @@ class Forecaster:
         return version, engine
 
 
-def _seen(one: _Subject, grounds: Mapping[str, Circle], model: int) -> Seen:
+def _seen(
+    one: _Subject, sites: Sequence[Site | None], ways: Mapping[int, Given], model: int
+) -> Seen:
     """What a look at it sees."""
     place = one.carrier.lon, one.carrier.lat
     return Seen(
         here=Here(place, one.at.timestamp()),
         device=one.carrier.device,
         carrier=one.carrier.device_id,
-        sites=[_site(stop, grounds) for stop in one.plan.stops],
-        ways={},
+        sites=sites,
+        ways=ways,
         off_route=None,
         version=one.known.version,
         model=model,
@@ -241,13 +269,29 @@ def _occurrences(one: _Subject, found: Look) -> Iterator[Occurrence]:
 class Forecasts:
     """The forecaster as a task of the monitor, ended by cancelling it."""
 
-    def __init__(self, settings: Settings, publisher: Publisher, metrics: MonitorMetrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        publisher: Publisher,
+        metrics: MonitorMetrics,
+        roads: Roads | None = None,
+    ) -> None:
         self._database_url = settings.database_url.get_secret_value()
         self._publisher = publisher
-        self._forecaster = Forecaster(settings.silent_after_s, metrics)
+        self._book = None
+        if roads is not None:
+            counted = RoadMetrics(metrics.registry)
+            self._book = RoadBook(roads, self._database_url, settings.roads_per_s, counted)
+        self._forecaster = Forecaster(settings.silent_after_s, metrics, self._book)
 
     async def follow(self) -> None:
-        """Forecast what is due, for ever."""
+        """Forecast what is due, for ever, and ask for the roads where somebody knows them."""
+        async with asyncio.TaskGroup() as both:
+            if self._book is not None:
+                both.create_task(self._book.keep(), name="forecasts.roads")
+            both.create_task(self._look(), name="forecasts.look")
+
+    async def _look(self) -> None:
         async with Store(self._database_url, "waymark-forecasts") as store:
             while True:
                 events = await store.insist(self._forecaster.turn)

@@ -7,7 +7,7 @@ one of them (`ingest.alerts`), and upkeep is idempotent. It holds no state; a re
 import asyncio
 import logging
 import signal
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 
 from ingest.alerts import Alerts
@@ -15,11 +15,13 @@ from ingest.announce import event_announcements
 from ingest.backfill import Backfills
 from ingest.forecasts import Forecasts
 from ingest.monitor_metrics import MonitorMetrics
+from ingest.roads import Roads, open_roads
 from ingest.routes import follow_routes
 from ingest.shipments import Shipments
 from ingest.training import Training
 from tracking.errors import StoreError
 from tracking.feed import EventRecord, Publisher
+from tracking.roads import road_source
 from tracking.settings import Settings
 from tracking.store.commands import elapse_commands
 from tracking.store.connection import Connection, translated
@@ -55,13 +57,24 @@ _OLD_DAYS_AT_ONCE = 20
 
 
 async def run(settings: Settings) -> None:
-    """Watch and keep up until SIGTERM or SIGINT."""
+    """Watch and keep up until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: whoever should know the roads cannot be used.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    monitor = Monitor(settings)
-    monitor.metrics.serve(settings.metrics_port)
+    source = road_source(settings.roads)
+    opened = nullcontext() if source is None else open_roads(source, settings.roads_costing)
+    async with opened as roads:
+        monitor = Monitor(settings, roads)
+        monitor.metrics.serve(settings.metrics_port)
+        await _run(monitor, stopping)
+
+
+async def _run(monitor: "Monitor", stopping: asyncio.Event) -> None:
     async with monitor.publisher, asyncio.TaskGroup() as tasks:
         loops = (
             monitor.watch,
@@ -84,8 +97,9 @@ async def run(settings: Settings) -> None:
 class Monitor:
     """Ten loops, each ended by cancelling it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, roads: Roads | None = None) -> None:
         self._settings = settings
+        self._roads = roads
         self._database_url = settings.database_url.get_secret_value()
         self.publisher = Publisher(settings.redis_url.get_secret_value())
         self.metrics = MonitorMetrics()
@@ -124,7 +138,8 @@ class Monitor:
 
     async def forecast(self) -> None:
         """Forecast when shipments will be where, for ever."""
-        await Forecasts(self._settings, self.publisher, self.metrics).follow()
+        forecasts = Forecasts(self._settings, self.publisher, self.metrics, self._roads)
+        await forecasts.follow()
 
     async def train(self) -> None:
         """Learn of arrivals from what was driven, for ever."""

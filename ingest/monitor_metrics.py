@@ -7,7 +7,7 @@ class MonitorMetrics:
     """The monitor's counters; `serve` shows them on a port."""
 
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self.looks = Counter("waymark_monitor_looks", "Shipments forecast", registry=registry)
         self._failures = Counter(
             "waymark_monitor_failures", "Shipments put off by an error", ["task"],
@@ -21,4 +21,4 @@ class MonitorMetrics:
     def serve(self, port: int) -> None:
         """Show them on `port`; 0: nowhere."""
         if port:
-            start_http_server(port, registry=self._registry)
+            start_http_server(port, registry=self.registry)

@@ -1,5 +1,6 @@
 """Ways by road: whoever knows them, asked seldom and never in anybody's way."""
 
+from ingest.roads.ahead import UnderWay, ways_ahead
 from ingest.roads.answer import RoadPath
 from ingest.roads.book import Ahead, RoadBook, Wanted
 from ingest.roads.metrics import RoadMetrics
@@ -12,6 +13,8 @@ __all__ = [
     "RoadMetrics",
     "RoadPath",
     "Roads",
+    "UnderWay",
     "Wanted",
     "open_roads",
+    "ways_ahead",
 ]

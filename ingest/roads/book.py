@@ -46,8 +46,8 @@ _LOST_M = 1_000.0
 _BEND_DEG = 5e-5
 _AT_ONCE = 4
 _WAITING = 10_000
-# Of ways in memory, some 50 bytes each.
-_PIECES = 1_000_000
+# Of ways in memory, 100 m each: some 100 MB.
+_PIECES = 2_000_000
 
 
 class Wanted(NamedTuple):

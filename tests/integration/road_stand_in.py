@@ -36,7 +36,19 @@ def metres(points: Sequence[Place]) -> float:
 
 async def found(places: list[Place]) -> web.StreamResponse:
     """As a server answers where there is a way."""
-    points = way(places)
+    return _route(way(places))
+
+
+def by(bend: Place) -> Answer:
+    """The same, where every way leads over one place."""
+
+    async def answer(places: list[Place]) -> web.StreamResponse:
+        return _route([places[0], bend, places[-1]])
+
+    return answer
+
+
+def _route(points: list[Place]) -> web.StreamResponse:
     length_m = metres(points)
     route = {
         "legs": [{"steps": [], "weight": 1.0, "summary": "", "duration": 1, "distance": 1}],

@@ -6,16 +6,20 @@ The provider is a stand-in (`road_stand_in`); the database is real.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from itertools import pairwise
 from typing import cast
 
 import pytest
 
+from ingest.forecasts import Forecaster
 from ingest.roads import Ahead, RoadBook, Wanted, open_roads
 from ingest.roads.book import OFF_M
 from tests.integration.api_site import Rows
 from tests.integration.hooks_rig import eventually, until
-from tests.integration.road_stand_in import StandIn, broken, held, metres, no_way, stand_in, way
+from tests.integration.ingest_rig import START_US, pos
+from tests.integration.road_stand_in import StandIn, broken, by, held, metres, no_way, stand_in, way
+from tests.integration.test_shipments import Office, drive
 from tests.services import free_port
 from tracking.errors import RoadsUnavailable, SettingsError
 from tracking.eta.nearby import Place
@@ -23,9 +27,12 @@ from tracking.roads import RoadSource
 from tracking.store.connection import Connection, connect
 from tracking.store.erasures import erase_device
 from tracking.store.road_paths import forget_ways
+from tracking.times import from_us
 
 TENANT = 1
 HERE, THERE = (5.10, 52.05), (5.16, 52.08)
+# To the south of the road along which the shipment drives.
+BEND = (5.07, -0.03)
 METRES = metres(way([HERE, THERE]))
 
 
@@ -312,3 +319,44 @@ async def test_tiles_that_are_not_there_are_refused_at_the_start() -> None:
     with pytest.raises(SettingsError, match=r"^WAYMARK_ROADS: [^\n]+$"):
         async with open_roads(RoadSource("valhalla-tiles", "/nowhere"), "auto"):
             pass
+
+
+async def test_a_forecast_goes_by_the_roads_once_they_are_known_and_without_them_until_then(
+    database_url: str, server: StandIn
+) -> None:
+    kept = "SELECT DISTINCT path FROM eta_forecast ORDER BY 1"
+    async with Office(database_url) as office, book(database_url, server) as roads:
+        await office.feed([pos("gps", -600, 4.9, 0.0)])
+        await office.plan()
+        await office.attach("shipment/s1", "device/gps")
+        await office.feed(drive("gps", end=60))
+        await office.settle()
+        forecaster = Forecaster(900.0, roads=roads)
+        moment = from_us(START_US + 600_000_000)
+        server.answer = broken
+        await forecaster.turn(office.conn, moment)
+        await until(lambda: count(roads, "failed") > 0, "the question")
+        assert await office.rows(kept) == [("detour",)]
+        server.answer = by(BEND)
+        await a_minute_later(office.conn)
+        await office.feed(drive("gps", 60, 61))
+        await office.settle()
+        await forecaster.turn(office.conn, moment + timedelta(seconds=130))
+        await until(lambda: count(roads, "found") > 0, "the way")
+        # Nothing new was heard of it; that its way is known is news.
+        due = "SELECT next_at <= now() FROM shipment_eta"
+        await eventually(lambda: office.rows(due), lambda rows: rows == [(True,)], "it is due")
+        await forecaster.turn(office.conn, moment + timedelta(seconds=131))
+        [(path, remaining_m)] = await office.rows(
+            "SELECT estimate ->> 'path', (estimate ->> 'remaining_m')::float8 FROM shipment_eta"
+        )
+        [(reason,)] = await office.rows(
+            "SELECT data ->> 'reason' FROM event WHERE type = 'shipment.eta_changed' "
+            "ORDER BY cursor DESC LIMIT 1"
+        )
+    here, there = server.asked[-1]
+    assert there == (5.1, 0.0)
+    assert path == "roads"
+    # As far as it is, less the radius of the shop.
+    assert remaining_m == pytest.approx(metres([here, BEND, there]) - 150, rel=0.01)
+    assert reason == "new_path"

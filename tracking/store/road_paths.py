@@ -39,8 +39,8 @@ WITH kept AS (
         made_at = CASE WHEN %(points)s::bytea IS NOT NULL THEN clock_timestamp() END,
         not_before = greatest(not_before, now() + %(rest)s)
     WHERE tenant_id = %(tenant_id)s AND name = %(name)s RETURNING shipment_number)
-UPDATE shipment_eta e SET next_at = now() FROM kept k
-WHERE e.shipment_number = k.shipment_number AND e.next_at > now()
+UPDATE shipment_eta e SET next_at = '-infinity', fix_time = NULL FROM kept k
+WHERE e.shipment_number = k.shipment_number
 """
 
 # Of a shipment under way they begin where it was, and go with it.
