@@ -21,8 +21,11 @@ from waymark.client import (
     Event,
     Forbidden,
     NotFound,
+    Patience,
+    RateLimited,
     Refused,
     Unauthorized,
+    Unavailable,
     Waymark,
     WaymarkError,
 )
@@ -137,6 +140,42 @@ async def test_each_refusal_is_an_error_of_its_own(
     assert errors[2].field == "stops[0].place.lon"
     assert all(error.request_id for error in errors)
     assert errors[0].type == "urn:waymark:problem:not-found"
+
+
+async def test_too_often_and_away_are_told_when_no_try_is_left(
+    database_url: str, valkey_url: str
+) -> None:
+    patience = Patience(tries=1)
+    async with (
+        api_site(database_url, valkey_url, rate_credential_per_min=1) as site,
+        AsyncWaymark(site.url, key=site.key, patience=patience) as waymark,
+    ):
+        asked = [waymark.devices.get("t1") for _ in range(3)]
+        errors = await asyncio.gather(*asked, return_exceptions=True)
+        often = [error for error in errors if isinstance(error, RateLimited)]
+        assert {type(error) for error in errors} == {NotFound, RateLimited}
+        assert often[0].retry_after_s is not None
+    nowhere = "postgresql://postgres@/none?host=/nowhere"
+    async with (
+        api_site(nowhere, valkey_url, key="wmk_any") as site,
+        AsyncWaymark(site.url, key=site.key, patience=patience) as waymark,
+    ):
+        with pytest.raises(Unavailable) as away:
+            await waymark.devices.get("t1")
+        assert away.value.status == 503
+
+
+async def test_the_feed_refuses_by_name(site: Site, database_url: str) -> None:
+    narrow = create_key(database_url, "default", "narrow", "service", scopes=["events:read"])
+    async with (
+        AsyncWaymark(site.url, key=site.key) as waymark,
+        AsyncWaymark(site.url, key=narrow) as stranger,
+    ):
+        with pytest.raises(Refused) as refused:
+            await anext(waymark.feed.events(bbox=(5.0, 53.0, 6.0, 52.0)))
+        assert refused.value.field == "bbox"
+        with pytest.raises(Forbidden):
+            await anext(stranger.feed.events())
 
 
 class Enough(Exception):  # noqa: N818 -- no error
