@@ -29,6 +29,7 @@ from tracking.fences import FenceDraft
 from tracking.store.connection import connect as connect_store
 from tracking.store.fence_edits import save_fences
 from tracking.store.keys import create_key
+from waymark.client import AsyncWaymark, Event, FeedState, Waymark
 
 DEVICES, RATE, SECONDS = 5_000, 5_000.0, 24
 # One in ten drives to and fro through a circle of its own, and each of its fixes is an event.
@@ -133,6 +134,47 @@ class StreamFollower(Follower):
                 yield frame
 
 
+class ClientFollower:
+    """The Python client, which resumes by itself."""
+
+    cuts = wanted_cuts = 0
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url
+        self.key = key
+        self.told: list[tuple[int, str, int]] = []
+        self.since = 0
+        self.losses = 0
+
+    async def follow(self) -> None:
+        """Follow for ever."""
+        async with AsyncWaymark(self.url, key=self.key) as waymark:
+            async for event in waymark.feed.events(since=0, on_state=self._note):
+                self._take(event)
+
+    def _note(self, state: FeedState) -> None:
+        self.losses += state.name == "away"
+
+    def _take(self, event: Event) -> None:
+        self.told.append((event.cursor, event.id, event.revision))
+        self.since = event.cursor
+
+
+class BlockingFollower(ClientFollower):
+    """The one that blocks, in a thread that is told to end."""
+
+    async def follow(self) -> None:
+        """Follow for ever."""
+        with Waymark(self.url, key=self.key) as waymark:
+            events = waymark.feed.events(since=0, on_state=self._note)
+
+            def take_all() -> None:
+                for event in events:
+                    self._take(event)
+
+            await asyncio.to_thread(take_all)
+
+
 async def draw(world: World) -> None:
     """A circle where each crossing device is with every second fix."""
     [(tenant_id,)] = world.rows("SELECT id FROM tenant WHERE name = 'default'")
@@ -189,11 +231,12 @@ async def test_clients_cut_off_200_times_end_with_exactly_the_events_of_the_data
         source = stack.enter_context(generator(load))
         async with round_robin([api.port for api in apis]) as balancer:
             url = f"http://127.0.0.1:{balancer.port}"
-            followers = [
+            followers: list[Follower | ClientFollower] = [
                 SocketFollower(url, key, 1, CUTS),
                 StreamFollower(url, key, 2, CUTS),
-                SocketFollower(url, key, 3, 0),
-                StreamFollower(url, key, 4, 0),
+                StreamFollower(url, key, 3, 0),
+                ClientFollower(url, key),
+                BlockingFollower(url, key),
             ]
             tasks = [asyncio.create_task(follower.follow()) for follower in followers]
             await asyncio.to_thread(wreak_havoc, world, apis, source)
