@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 import msgspec
 from h3.api import numpy_int as h3
 
-from tracking.shipments import Kind, Plan, Record, Status, Stop, StopKind, StopRecord, ahead
+from tracking.estimates import EtaState, Expected
+from tracking.shipments import Kind, Plan, Record, Status, StopKind, StopRecord, ahead
 from tracking.times import Moment
 
 # Cells of 5 km2, 1.4 km from the middle to a corner.
@@ -31,8 +32,9 @@ class ShareLink(msgspec.Struct, frozen=True):
 class SharedStop(msgspec.Struct, frozen=True):
     """A stop, as whoever waits may see it; without a window its time zone is not known.
 
-    Of other stops than the link's it is told that they are there and done, not whose or where.
-    `estimated_at` is null: there is no ETA engine yet.
+    Of other stops than the link's it is told that they are there and done, not whose or where, nor
+    when they are expected. It is expected at `estimated_at`, between `estimated_from` and
+    `estimated_until`; null where `expected` of the shipment says why not.
     """
 
     kind: StopKind
@@ -44,6 +46,9 @@ class SharedStop(msgspec.Struct, frozen=True):
     planned_from: Moment | None
     planned_until: Moment | None
     estimated_at: Moment | None
+    estimated_from: Moment | None
+    estimated_until: Moment | None
+    at_risk: bool
     arrived_at: Moment | None
     departed_at: Moment | None
     done: bool
@@ -62,7 +67,10 @@ class SharedPlace(msgspec.Struct, frozen=True):
 
 
 class SharedShipment(msgspec.Struct, frozen=True):
-    """A shipment, as a share link shows it. `for_stop` is the one that it is for."""
+    """A shipment, as a share link shows it. `for_stop` is the one that it is for.
+
+    `expected` tells whether anything is: `last_seen` when nothing was heard of it for too long.
+    """
 
     shipment: str
     order_ref: str | None
@@ -73,6 +81,7 @@ class SharedShipment(msgspec.Struct, frozen=True):
     at_stop: int | None
     next_stop: int | None
     for_stop: int
+    expected: EtaState
     stops: list[SharedStop]
     place: SharedPlace | None
     expires_at: Moment
@@ -91,6 +100,7 @@ def shared(
     record: Record,
     link: ShareLink,
     seen: LastSeen | None,
+    expected: Expected,
     *,
     now: datetime,
     stale_after: timedelta,
@@ -114,8 +124,12 @@ def shared(
         at_stop=record.at_stop,
         next_stop=record.next_stop,
         for_stop=stop,
+        expected=expected.state,
         stops=[
-            _stop(plan.stops[i], record.stops[i], own=i == stop) for i in range(len(plan.stops))
+            _own(plan, record, stop, expected, now)
+            if i == stop
+            else _stop(plan.stops[i].kind, record.stops[i])
+            for i in range(len(plan.stops))
         ],
         place=place,
         expires_at=link.expires_at,
@@ -156,18 +170,42 @@ def _metres(lon: float, lat: float, other_lon: float, other_lat: float) -> float
     return float(h3.great_circle_distance((lat, lon), (other_lat, other_lon), unit="m"))
 
 
-def _stop(planned: Stop, became: StopRecord, *, own: bool) -> SharedStop:
-    place, window = (planned.place, planned.window) if own else (None, None)
-    return SharedStop(
-        kind=planned.kind,
-        name=planned.name if own else None,
+def _own(plan: Plan, record: Record, stop: int, expected: Expected, now: datetime) -> SharedStop:
+    """The stop that a link is for, with all that concerns who waits there."""
+    planned, became = plan.stops[stop], record.stops[stop]
+    place, window = planned.place, planned.window
+    told = None if became.arrived_at is not None else expected.of(stop, now)
+    at_risk = expected.estimate is not None and stop in expected.estimate.at_risk
+    return msgspec.structs.replace(
+        _stop(planned.kind, became),
+        name=planned.name,
         address=None if place is None else place.address,
         lon=None if place is None else place.lon,
         lat=None if place is None else place.lat,
         time_zone=None if window is None else window.time_zone,
         planned_from=None if window is None else window.start,
         planned_until=None if window is None else window.end,
+        estimated_at=None if told is None else told.arrive,
+        estimated_from=None if told is None else told.early,
+        estimated_until=None if told is None else told.late,
+        at_risk=at_risk and became.arrived_at is None,
+    )
+
+
+def _stop(kind: StopKind, became: StopRecord) -> SharedStop:
+    return SharedStop(
+        kind=kind,
+        name=None,
+        address=None,
+        lon=None,
+        lat=None,
+        time_zone=None,
+        planned_from=None,
+        planned_until=None,
         estimated_at=None,
+        estimated_from=None,
+        estimated_until=None,
+        at_risk=False,
         arrived_at=became.arrived_at,
         departed_at=became.departed_at,
         done=became.done,

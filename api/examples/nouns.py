@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from api.examples.detention import HOURS_INPUT
+from api.examples.estimates import ESTIMATE
 from api.examples.fleet import EVENT, NEXT, POSITION, page_of
 from api.examples.routes import PROGRESS, ROUTE_INPUT
 from api.schemas.assets import (
@@ -18,6 +19,7 @@ from api.schemas.assets import (
     PositionAnswer,
     TrackPage,
 )
+from api.schemas.estimates import AsOf, expected_of
 from api.schemas.overrides import OverrideInput, Overrides, ProofInput, override_of
 from api.schemas.share import MadeLink, ShareInput, ShareLinks
 from api.schemas.shipments import (
@@ -116,11 +118,14 @@ _STORED = StoredShipment(
         next_stop=1,
     ),
     progress=PROGRESS,
+    estimate=ESTIMATE,
 )
+# When the example's fix was a few seconds old.
+_AS_OF = AsOf(POSITION.fix_time + timedelta(seconds=12), timedelta(minutes=15))
 SHIPMENT = detail_of(
-    _STORED, SeenAt(position=POSITION, age_s=12.4, stale=False, carried_by=CARRIED_BY)
+    _STORED, _AS_OF, SeenAt(position=POSITION, age_s=12.4, stale=False, carried_by=CARRIED_BY)
 )
-SHIPMENTS = page_of(view_of(_STORED))
+SHIPMENTS = page_of(view_of(_STORED, _AS_OF))
 OVERRIDES = Overrides(
     [override_of(OVERRIDE_INPUT, "driver app")],
     None,
@@ -157,6 +162,7 @@ SHARED = shared(
     _STORED.record,
     SHARE_LINK,
     LastSeen(POSITION.lon, POSITION.lat, POSITION.fix_time),
-    now=_MORNING + timedelta(seconds=12),
-    stale_after=timedelta(minutes=15),
+    expected_of(_STORED, _AS_OF),
+    now=_AS_OF.now,
+    stale_after=_AS_OF.stale_after,
 )

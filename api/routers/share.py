@@ -2,7 +2,6 @@
 
 import hashlib
 import secrets
-from datetime import UTC, datetime, timedelta
 from pathlib import Path as FilePath
 from typing import Annotated
 
@@ -16,7 +15,8 @@ from api.conventions.problems import Problem, not_found
 from api.document.route import documented
 from api.examples import nouns as examples
 from api.identity.auth import Caller, Writer
-from api.routers.shipments import ShipmentId
+from api.routers.shipments import ShipmentId, as_of_now
+from api.schemas.estimates import expected_of
 from api.schemas.fences import decoded
 from api.schemas.parameters import NoQuery
 from api.schemas.share import MadeLink, ShareInput, ShareLinks, expiry_of
@@ -138,16 +138,20 @@ async def follow(
     tenant_id, id_, link = opened
     with acting(Mandate.reader(tenant_id)):
         stored = await _found(request, tenant_id, id_)
-        now = datetime.now(UTC)
+        as_of = as_of_now(services)
         ref = Ref("shipment", id_)
         custody = await services.pool.run(custody_of, tenant_id, [ref]) or Custody([])
-        parts = custody.segments(ref, 0, to_us(now) + 1)
+        parts = custody.segments(ref, 0, to_us(as_of.now) + 1)
         last = await services.pool.run(last_position, tenant_id, parts)
     seen = None
     if last is not None:
         seen = LastSeen(last.position.lon, last.position.lat, last.position.fix_time)
-    quiet = timedelta(seconds=services.settings.silent_after_s)
-    response = answer(shared(stored.plan, stored.record, link, seen, now=now, stale_after=quiet))
+    response = answer(
+        shared(
+            stored.plan, stored.record, link, seen, expected_of(stored, as_of),
+            now=as_of.now, stale_after=as_of.stale_after,
+        )
+    )  # fmt: skip
     response.headers.update(_PRIVATE)
     return response
 

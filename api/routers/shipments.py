@@ -1,7 +1,7 @@
 """Shipments: planned by people, kept by events; where each is, was, and what happened to it."""
 
 import secrets
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -21,6 +21,7 @@ from api.examples import nouns as examples
 from api.identity.auth import Caller, Writer
 from api.routers.assets import track_range
 from api.schemas.assets import TrackPage, TrackQuery, carried_by
+from api.schemas.estimates import AsOf
 from api.schemas.fences import decoded
 from api.schemas.overrides import OverrideInput, Overrides, override_of
 from api.schemas.parameters import NoQuery, Paged, Selected, check_range
@@ -49,7 +50,7 @@ from tracking.feed import (
 )
 from tracking.shipments import Override, Plan
 from tracking.store.alerts import Tenant
-from tracking.store.custody import custody_of, last_position, list_track
+from tracking.store.custody import custody_of, last_positions, list_track
 from tracking.store.events import EventFilter, list_events
 from tracking.store.fence_reads import get_fence
 from tracking.store.shipment_edits import Edited, create_shipment, edit_shipment, say, unsay
@@ -60,7 +61,7 @@ from tracking.store.shipments import (
     list_shipments,
     overrides_of,
 )
-from tracking.times import to_us
+from tracking.times import to_us, utc_now
 
 router = APIRouter(prefix="/v1/shipments", tags=["shipments"])
 
@@ -98,7 +99,10 @@ async def shipments(
         before=read_number_cursor(query.cursor),
         limit=query.limit + 1,
     )
-    return paged(found, query.limit, lambda last: number_cursor(last.number), view_of)
+    as_of = as_of_now(services_of(request))
+    return paged(
+        found, query.limit, lambda last: number_cursor(last.number), lambda one: view_of(one, as_of)
+    )
 
 
 @router.post(
@@ -357,14 +361,18 @@ async def details(
         return []
     refs = [Ref("shipment", one.plan.id) for one in stored]
     custody = await services.pool.run(custody_of, tenant_id, refs) or Custody([])
-    now = datetime.now(UTC)
-    found: list[ShipmentDetail] = []
-    for one, ref in zip(stored, refs, strict=True):
-        parts = custody.segments(ref, 0, to_us(now) + 1)
-        last = await services.pool.run(last_position, tenant_id, parts)
-        seen = seen_at(now, parts[-1], last, services.settings.silent_after_s)
-        found.append(detail_of(one, seen))
-    return found
+    as_of = as_of_now(services)
+    parts = [custody.segments(ref, 0, to_us(as_of.now) + 1) for ref in refs]
+    seen = await services.pool.run(last_positions, tenant_id, parts)
+    return [
+        detail_of(one, as_of, seen_at(as_of, its_parts[-1], last))
+        for one, its_parts, last in zip(stored, parts, seen, strict=True)
+    ]
+
+
+def as_of_now(services: Services) -> AsOf:
+    """Now, and how old a fix may be now."""
+    return AsOf(utc_now(), timedelta(seconds=services.settings.silent_after_s))
 
 
 async def check_fences(services: Services, caller: Principal, plan: Plan) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -11,6 +11,7 @@ from pydantic import Field
 from api.conventions.problems import Problem
 from api.schemas.assets import CarriedBy, GivenMoment, carried_by
 from api.schemas.detention import Dwell, FreeTime, dwell_of, hours_of
+from api.schemas.estimates import AsOf, EtaView, eta_view, expected_of
 from api.schemas.fences import Degrees, Latitude
 from api.schemas.parameters import Paged, Text, Time
 from api.schemas.routes import (
@@ -26,6 +27,7 @@ from api.schemas.routes import (
 from tracking import raw
 from tracking.custody import Segment
 from tracking.errors import InputError
+from tracking.estimates import Expected
 from tracking.feed import PositionUpdate
 from tracking.fence_input import Id, Name, ScheduleInput, stored_json
 from tracking.fences import Schedule
@@ -137,7 +139,7 @@ class ShipmentQuery(Paged):
     carrier: Text | None = Field(None, description="The asset it is attached to now")
     device: Text | None = Field(None, description="A device that ever told where it was")
     delayed: bool | None = None
-    exception: list[Trouble] | None = Field(
+    exception: list[Trouble | Literal["at_risk"]] | None = Field(
         None, max_length=10, description="Those with any of these; repeat for several"
     )
     start: Time | None = Field(None, alias="from", description="Planned at or after it")
@@ -147,7 +149,7 @@ class ShipmentQuery(Paged):
 class Times(msgspec.Struct, frozen=True):
     """When something was planned, is expected, and came about.
 
-    `estimated` is null: there is no ETA engine yet.
+    `estimated` is null once it came about, and where nothing is expected: see `eta`.
     """
 
     planned: Moment | None
@@ -180,14 +182,14 @@ class StopView(msgspec.Struct, frozen=True):
 
 
 class ShipmentView(msgspec.Struct, frozen=True):
-    """A shipment: its plan, and what is derived of it."""
+    """A shipment: its plan, what is derived of it, and what is expected."""
 
     id: str
     order_ref: str | None
     kind: Kind
     status: Status
     since: Moment
-    exceptions: list[Trouble]
+    exceptions: list[Trouble | Literal["at_risk"]]
     at_stop: int | None
     next_stop: int | None
     picked_up_at: Moment | None
@@ -197,6 +199,7 @@ class ShipmentView(msgspec.Struct, frozen=True):
     arriving_m: float
     limits: Limits
     route: RouteView | None
+    eta: EtaView
     attrs: raw.Object
     version: int
     created_at: Moment
@@ -308,24 +311,28 @@ def _check_window(window: WindowInput, where: str) -> None:
         raise _fault(f"{where}.to", "it is before `from`")
 
 
-def view_of(stored: StoredShipment) -> ShipmentView:
+def view_of(stored: StoredShipment, as_of: AsOf) -> ShipmentView:
     """A shipment as the api tells it."""
-    return ShipmentView(**_members(stored), route=_route(stored, route_view))
+    return ShipmentView(**_members(stored, as_of), route=_route(stored, route_view))
 
 
-def detail_of(stored: StoredShipment, seen: SeenAt) -> ShipmentDetail:
+def detail_of(stored: StoredShipment, as_of: AsOf, seen: SeenAt) -> ShipmentDetail:
     """The same, with where it was last seen."""
-    return ShipmentDetail(**_members(stored), route=_route(stored, route_detail), last_seen=seen)
+    return ShipmentDetail(
+        **_members(stored, as_of), route=_route(stored, route_detail), last_seen=seen
+    )
 
 
-def seen_at(at: datetime, part: Segment, found: Whereabouts | None, stale_after_s: float) -> SeenAt:
+def seen_at(as_of: AsOf, part: Segment, found: Whereabouts | None) -> SeenAt:
     """Where a shipment was last seen; `part` is who carries it now."""
     now_by = None if part.device is None else carried_by(part)
     if found is None:
         return SeenAt(None, None, stale=True, carried_by=now_by)
-    age_s = max((at - found.position.fix_time).total_seconds(), 0.0)
-    stale = part.device is None or age_s > stale_after_s
-    return SeenAt(found.position, round(age_s, 3), stale=stale, carried_by=now_by)
+    age = max(as_of.now - found.position.fix_time, timedelta())
+    stale = part.device is None or age > as_of.stale_after
+    return SeenAt(
+        found.position, round(age.total_seconds(), 3), stale=stale, carried_by=now_by
+    )  # fmt: skip
 
 
 def _route(stored: StoredShipment, view: Callable[[Route, Progress | None], R]) -> R | None:
@@ -333,8 +340,10 @@ def _route(stored: StoredShipment, view: Callable[[Route, Progress | None], R]) 
     return None if route is None else view(route, stored.progress)
 
 
-def _members(stored: StoredShipment) -> dict[str, Any]:
+def _members(stored: StoredShipment, as_of: AsOf) -> dict[str, Any]:
     plan, record = stored.plan, stored.record
+    found = expected_of(stored, as_of)
+    eta = eta_view(stored, found, as_of.now)
     shared = {
         name: getattr(source, name)
         for source in (plan, record)
@@ -342,8 +351,9 @@ def _members(stored: StoredShipment) -> dict[str, Any]:
         if name in ShipmentView.__struct_fields__ and name != "route"
     }
     return shared | {
-        "exceptions": list(record.exceptions),
-        "stops": [_stop_view(stored, i) for i in range(len(plan.stops))],
+        "exceptions": [*record.exceptions, *(["at_risk"] if eta.at_risk else [])],
+        "stops": [_stop_view(stored, i, found, as_of.now) for i in range(len(plan.stops))],
+        "eta": eta,
         "version": stored.version,
         "created_at": stored.created_at,
         "updated_at": stored.updated_at,
@@ -351,9 +361,13 @@ def _members(stored: StoredShipment) -> dict[str, Any]:
     }
 
 
-def _stop_view(stored: StoredShipment, i: int) -> StopView:
+def _stop_view(stored: StoredShipment, i: int, found: Expected, now: datetime) -> StopView:
     stop = stored.plan.stops[i]
     became = stored.record.stops[i]
+    told = None if became.arrived_at is not None else found.of(i, now)
+    leaves = None if told is None else told.depart
+    if i == stored.record.at_stop:
+        leaves = found.leaves(now)
     start = None if stop.window is None else stop.window.start
     leave = None if start is None else start + timedelta(seconds=stop.service_s)
     return StopView(
@@ -363,8 +377,8 @@ def _stop_view(stored: StoredShipment, i: int) -> StopView:
         fence=stop.fence,
         time_zone="UTC" if stop.window is None else stop.window.time_zone,
         service_s=stop.service_s,
-        arrive=Times(start, None, became.arrived_at),
-        depart=Times(leave, None, became.departed_at),
+        arrive=Times(start, None if told is None else told.arrive, became.arrived_at),
+        depart=Times(leave, leaves, became.departed_at),
         planned_until=None if stop.window is None else stop.window.end,
         done=became.done,
         delayed=became.delayed,

@@ -3,6 +3,8 @@
 
 const TOKEN = location.pathname.split("/").pop();
 const EVERY_MS = 15_000;
+// A range that ends so soon is none any more.
+const ANY_MINUTE_MS = 120_000;
 const HEADLINES = {
   planned: "Being prepared",
   picked_up: "Picked up",
@@ -25,6 +27,17 @@ function clock(iso, stop) {
   return new Intl.DateTimeFormat(undefined, options).format(new Date(iso));
 }
 
+// From one time to another, as whoever waits says it; the day only where it is not today.
+function between(fromIso, untilIso, stop) {
+  const [from, until] = [new Date(fromIso), new Date(untilIso)];
+  const timeZone = stop.time_zone ?? shown.stops[shown.for_stop].time_zone ?? undefined;
+  const day = new Intl.DateTimeFormat("en-CA", { timeZone });
+  const today = [from, until].every((at) => day.format(at) === day.format(new Date()));
+  const options = { hour: "2-digit", minute: "2-digit", timeZone };
+  if (!today) options.weekday = "short";
+  return new Intl.DateTimeFormat(undefined, options).formatRange(from, until);
+}
+
 function ago(seconds) {
   if (seconds < 90) return "just now";
   const minutes = Math.round(seconds / 60);
@@ -41,8 +54,15 @@ function times(stop) {
   }
   if (stop.departed_at) return `Left ${at(stop.departed_at)}`;
   if (stop.done) return "Done";
+  const expected = stop.estimated_from
+    ? `Expected ${between(stop.estimated_from, stop.estimated_until, stop)}. `
+    : "";
+  return expected + planned(stop, at);
+}
+
+function planned(stop, at) {
   if (stop.planned_from && stop.planned_until) {
-    return `Planned ${at(stop.planned_from)} to ${at(stop.planned_until)}`;
+    return `Planned ${between(stop.planned_from, stop.planned_until, stop)}`;
   }
   if (stop.planned_until) return `Planned until ${at(stop.planned_until)}`;
   return stop.planned_from ? `Planned from ${at(stop.planned_from)}` : "";
@@ -72,6 +92,35 @@ function stopItem(stop, index) {
   return item;
 }
 
+// When to expect it, or why nobody can say: what the page is for.
+function expectation(stop) {
+  if (stop.arrived_at || stop.done || shown.expected === "over") return null;
+  if (shown.expected === "last_seen") {
+    const { place } = shown;
+    // Heard of again, and the forecast is a moment behind.
+    if (place && !place.stale) return { words: "On the move", note: "The time of arrival follows." };
+    const words = place ? `Last seen ${ago(place.age_s)}` : "No news just now";
+    return { words, note: "The time of arrival is told when there is news." };
+  }
+  if (!stop.estimated_at) return null;
+  const late = stop.at_risk || stop.delayed;
+  const note = late ? "Later than planned" : `Most likely around ${between(stop.estimated_at, stop.estimated_at, stop)}`;
+  if (new Date(stop.estimated_until) - Date.now() < ANY_MINUTE_MS) {
+    return { time: "any minute", words: "Arriving", note: late ? note : "", late };
+  }
+  return { time: between(stop.estimated_from, stop.estimated_until, stop), words: "Arriving", note, late };
+}
+
+function showExpectation() {
+  const found = expectation(shown.stops[shown.for_stop]);
+  byId("eta").hidden = found === null;
+  if (found === null) return;
+  byId("eta").className = found.late ? "late" : found.time ? "" : "quiet";
+  const time = found.time ? [line("span", found.time, "time")] : [];
+  byId("arriving").replaceChildren(line("span", found.words), ...time);
+  byId("likely").textContent = found.note;
+}
+
 function show(shipment) {
   shown = shipment;
   const next = shipment.stops[shipment.at_stop ?? shipment.next_stop];
@@ -83,6 +132,7 @@ function show(shipment) {
   const since = `Since ${clock(shipment.since, shipment.stops[shipment.for_stop])}`;
   const towards = shipment.status === "at_stop" ? "" : `Next: ${next && nameOf(next)}. `;
   byId("detail").textContent = next ? `${towards || `${nameOf(next)}. `}${since}` : since;
+  showExpectation();
   byId("stops").replaceChildren(...shipment.stops.map(stopItem));
   byId("map").hidden = shipment.place === null;
   draw();
@@ -161,7 +211,7 @@ function end() {
   byId("headline").textContent = "This link has ended";
   for (const id of ["reference", "detail", "note"]) byId(id).textContent = "";
   byId("stops").replaceChildren();
-  byId("map").hidden = true;
+  byId("map").hidden = byId("eta").hidden = true;
 }
 
 async function refresh() {

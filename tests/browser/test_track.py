@@ -1,14 +1,20 @@
 """The public page of share links, on a phone: the real page, the real api."""
 
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from playwright.sync_api import Browser
 
+from ingest.forecasts import Forecaster
+from ingest.shipments import turn
 from tests.browser.conftest import Watched
 from tests.integration.api_site import Rows, ThreadedSite
+from tracking.store.connection import connect
 from tracking.store.keys import create_key
 
 
@@ -32,8 +38,9 @@ def stops(now: datetime) -> list[dict[str, object]]:
 class Shop:
     """A dispatcher by REST; plain calls, as the browser is driven by plain calls."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, rows: Rows, database_url: str) -> None:
         self.url = url
+        self._rows, self._database_url = rows, database_url
         self.client = httpx.Client(
             base_url=url, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=60
         )
@@ -47,13 +54,31 @@ class Shop:
     def delete(self, path: str) -> None:
         assert self.client.delete(path).is_success
 
+    def seen(self, lon: float, at: datetime) -> None:
+        """The carrier is seen somewhere, and a monitor looks at the shipment then."""
+        self._rows.move("gps", lon, 52.0, at)
+
+        async def look() -> None:
+            async with await connect(self._database_url, name="monitor") as conn:
+                while await turn(conn):
+                    pass
+                await Forecaster(900.0).turn(conn, at)
+
+        # This thread has the loop of the browser.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, look()).result()
+
 
 @pytest.fixture
-def shop(database_url: str, valkey_url: str) -> Iterator[Shop]:
+def shop(database_url: str, valkey_url: str, request: pytest.FixtureRequest) -> Iterator[Shop]:
+    """A shop whose shipment was seen a moment ago, or as long ago as a parameter says."""
     now = datetime.now(UTC)
+    seen_ago: timedelta = getattr(request, "param", timedelta(seconds=20))
     with Rows(database_url) as rows, ThreadedSite(database_url, valkey_url) as (url, _):
-        rows.fixes(rows.device("gps"), 4, start=now - timedelta(seconds=20))
-        shop = Shop(url, create_key(database_url, "default", "dispatch", "dispatcher"))
+        rows.fixes(rows.device("gps"), 4, start=now - seen_ago)
+        shop = Shop(
+            url, create_key(database_url, "default", "dispatch", "dispatcher"), rows, database_url
+        )
         with shop.client:
             shop.post("/v1/shipments", {"id": "s1", "order_ref": "o-77", "stops": stops(now)})
             shop.post(
@@ -121,6 +146,53 @@ def test_a_customer_follows_a_shipment_on_a_phone(shop: Shop, phone: Watched) ->
     assert page.locator("#map").is_hidden()
     assert phone.complaints == []
     assert phone.hosts == {shop.url.removeprefix("http://")}
+
+
+@pytest.mark.parametrize("shop", [timedelta(minutes=20)], indirect=True)
+def test_who_waits_sees_when_to_expect_it_and_nothing_false_while_it_is_silent(
+    shop: Shop, phone: Watched
+) -> None:
+    link = shop.post("/v1/shipments/s1/share", {})
+    say(shop, "departed", 0)
+    page = phone.page
+    page.goto(f"{shop.url}{link['path']}")
+    phone.until(headline("On its way"))
+    assert page.locator("#eta").is_hidden()
+
+    now = datetime.now(UTC)
+    shop.seen(4.8, now - timedelta(minutes=20))
+    page.evaluate(LOOK_AGAIN)
+    phone.until("document.querySelector('#eta').className === 'quiet'")
+    assert page.locator("#arriving").inner_text() == "Last seen 20 min ago"
+    assert "Expected" not in page.locator("main").inner_text()
+
+    shop.seen(4.8, now)
+    page.evaluate(LOOK_AGAIN)
+    phone.until("document.querySelector('#eta').className === ''")
+    told = httpx.get(f"{shop.url}/v1/share/{link['token']}", trust_env=False).json()["stops"][1]
+    local = [
+        datetime.fromisoformat(told[name]).astimezone(ZoneInfo("Europe/Amsterdam"))
+        for name in ("estimated_from", "estimated_until")
+    ]
+    shown = page.locator("#arriving").inner_text()
+    assert "Arriving" in shown
+    assert all(f"{one:%H:%M}" in shown for one in local), shown
+    assert local[0] < local[1]
+    assert "Most likely around" in page.locator("#likely").inner_text()
+    assert "Expected" in page.locator("li").nth(1).inner_text()
+    assert "Expected" not in page.locator("li").nth(0).inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    big_px, text_px = (
+        page.evaluate(f"parseFloat(getComputedStyle(document.querySelector('{where}')).fontSize)")
+        for where in ("#arriving .time", "#detail")
+    )
+    assert big_px > 2 * text_px, "what the page is for is what is read first"
+
+    say(shop, "delivered", 1)
+    page.evaluate(LOOK_AGAIN)
+    phone.until(headline("Delivered"))
+    assert page.locator("#eta").is_hidden()
+    assert phone.complaints == []
 
 
 def test_a_link_that_ended_shows_nothing_any_more(shop: Shop, phone: Watched) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracking.estimates import Basis, Estimate, StopEstimate, expected
 from tracking.sharing import LastSeen, SharedShipment, ShareLink, shared
 from tracking.shipments import Parties, Place, Plan, Record, Status, Stop, StopRecord
 
@@ -26,6 +27,23 @@ PLAN = Plan(
 SEEN = LastSeen(5.0512, 52.0034, NOW - timedelta(seconds=40))
 
 
+def minutes(n: float) -> datetime:
+    return NOW + timedelta(minutes=n)
+
+
+def stop_estimate(stop: int, n: float) -> StopEstimate:
+    return StopEstimate(
+        stop, minutes(n), minutes(n - 5), minutes(n + 10), minutes(n + 5),
+        minutes(n - 4), minutes(n), minutes(n + 9), Basis(0.0, 1.0, 1.0, 0.0, "detour", 0),
+    )  # fmt: skip
+
+
+ESTIMATE = Estimate(
+    NOW, (stop_estimate(1, 30), stop_estimate(2, 60)), "first", "", NOW, "detour", 1.0,
+    carrier=1, plan=1, at_risk=(1,),
+)  # fmt: skip
+
+
 def record(status: Status, reached: int, next_stop: int | None = None) -> Record:
     """With the first `reached` stops done."""
     stops = tuple(
@@ -38,7 +56,9 @@ def record(status: Status, reached: int, next_stop: int | None = None) -> Record
 
 def show(became: Record, seen: LastSeen | None = SEEN, **link: int) -> SharedShipment:
     followed = msgspec.structs.replace(LINK, **link)
-    return shared(PLAN, became, followed, seen, now=NOW, stale_after=timedelta(minutes=15))
+    quiet = timedelta(minutes=15)
+    told = expected(ESTIMATE, 1, final=became.final, now=NOW, stale_after=quiet)
+    return shared(PLAN, became, followed, seen, told, now=NOW, stale_after=quiet)
 
 
 @pytest.mark.parametrize(
@@ -98,3 +118,17 @@ def test_an_old_place_says_so() -> None:
     place = show(record("in_transit", 2, 2), LastSeen(5, 52, NOW - timedelta(hours=1))).place
     assert place is not None
     assert (place.stale, place.age_s) == (True, 3_600)
+
+
+def test_an_arrival_is_told_of_the_own_stop_alone_and_until_it_is_reached() -> None:
+    first, second, third = show(record("in_transit", 1, 1)).stops
+    assert (first.estimated_at, second.estimated_at, second.at_risk) == (None, None, False)
+    assert (third.estimated_from, third.estimated_at, third.estimated_until) == (
+        minutes(55), minutes(60), minutes(70),
+    )  # fmt: skip
+    own = show(record("in_transit", 1, 1), stop=1).stops[1]
+    assert (own.estimated_at, own.at_risk) == (minutes(30), True)
+    reached = show(record("in_transit", 2, 2), stop=1).stops[1]
+    assert (reached.estimated_at, reached.at_risk) == (None, False)
+    over = show(record("cancelled", 1))
+    assert (over.expected, over.stops[2].estimated_at) == ("over", None)

@@ -53,16 +53,16 @@ SELECT a.load_kind, {LOAD}, a.carrier_kind, {CARRIER}, a.valid_from, a.valid_to
 """  # noqa: S608 -- of constants
 
 _LAST = """
-SELECT s.part, d.name, p.fix_time, p.received_at, p.lon, p.lat, p.alt_m, p.speed_mps,
-    p.course_deg, p.accuracy_m, p.battery, p.quality, p.h3, p.attrs::text
-FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) WITH ORDINALITY
-    s(device, start, stop, part)
+SELECT DISTINCT ON (s.thing) s.thing, s.part, d.name, p.fix_time, p.received_at, p.lon, p.lat,
+    p.alt_m, p.speed_mps, p.course_deg, p.accuracy_m, p.battery, p.quality, p.h3, p.attrs::text
+FROM unnest(%s::integer[], %s::integer[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+    s(thing, part, device, start, stop)
 JOIN device d ON d.tenant_id = %s AND d.name = s.device
 CROSS JOIN LATERAL (
     SELECT * FROM position p WHERE p.device_id = d.id AND p.quality = 0
         AND p.fix_time >= s.start AND p.fix_time < s.stop
     ORDER BY p.fix_time DESC, p.seq DESC LIMIT 1) p
-ORDER BY s.part LIMIT 1
+ORDER BY s.thing, s.part DESC
 """
 
 # Parts do not overlap, so their fixes in the order of time are the track.
@@ -128,12 +128,33 @@ async def last_position(
     conn: Connection, tenant_id: int, parts: Sequence[Segment]
 ) -> Whereabouts | None:
     """The latest ok fix within these parts; None where nobody told one."""
-    known = [part for part in reversed(parts) if part.device is not None][:_PARTS_BACK]
-    if not known:
-        return None
-    found = await conn.execute(_LAST, (*_columns(known), tenant_id))
-    row = await found.fetchone()
-    return None if row is None else Whereabouts(position_update(*row[1:]), known[row[0] - 1])
+    [found] = await last_positions(conn, tenant_id, [parts])
+    return found
+
+
+async def last_positions(
+    conn: Connection, tenant_id: int, things: Sequence[Sequence[Segment]]
+) -> list[Whereabouts | None]:
+    """The same of many things, each told by its parts."""
+    known = [
+        (thing, number, part)
+        for thing, parts in enumerate(things)
+        for number, part in _told(parts)[-_PARTS_BACK:]
+    ]
+    last: list[Whereabouts | None] = [None] * len(things)
+    if known:
+        columns = [thing for thing, _, _ in known], [number for _, number, _ in known]
+        found = await conn.execute(
+            _LAST, (*columns, *_columns([part for _, _, part in known]), tenant_id)
+        )
+        async for thing, number, *position in found:
+            last[thing] = Whereabouts(position_update(*position), things[thing][number])
+    return last
+
+
+def _told(parts: Sequence[Segment]) -> list[tuple[int, Segment]]:
+    """Those of the parts in which somebody told where it was, with their places."""
+    return [(i, part) for i, part in enumerate(parts) if part.device is not None]
 
 
 async def list_track(

@@ -11,11 +11,11 @@ from tracking.shipments import Plan, Record
 from tracking.store.alerts import Tenant
 from tracking.store.arrays import Float4s, Int2s, Int4s, Int8s, Texts, Times
 from tracking.store.connection import Connection
+from tracking.store.shipments import estimate_of
 from tracking.times import to_us
 
 _plans = msgspec.json.Decoder(Plan)
 _records = msgspec.json.Decoder(Record)
-_estimates = msgspec.json.Decoder(Estimate)
 
 # Looked at as soon as can be.
 _AT_ONCE = "-infinity"
@@ -180,14 +180,6 @@ async def known_of(conn: Connection, numbers: Sequence[int]) -> dict[int, Known]
         number: Known(version, moving, _records.decode(record), estimate_of(estimate))
         for number, version, moving, record, estimate in await found.fetchall()
     }
-
-
-def estimate_of(stored: str | None) -> Estimate | None:
-    """An estimate as it is kept; one that another version of this program made is none."""
-    try:
-        return None if stored is None else _estimates.decode(stored)
-    except msgspec.ValidationError:
-        return None
 
 
 async def plans_of(conn: Connection, numbers: Sequence[int]) -> list[tuple[int, int, Plan]]:

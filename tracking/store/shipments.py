@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from psycopg import sql
 
+from tracking.estimates import Estimate
 from tracking.route.follow import Progress
 from tracking.shipments import Override, Plan, Proof, Record
 from tracking.store.connection import Connection
@@ -14,12 +15,15 @@ from tracking.store.connection import Connection
 _plans = msgspec.json.Decoder(Plan)
 _records = msgspec.json.Decoder(Record)
 _progress = msgspec.json.Decoder(Progress | None)
+_estimates = msgspec.json.Decoder(Estimate)
 _proofs = msgspec.json.Decoder(Proof | None)
 
 _COLUMNS = (
     "s.number, s.version, s.created_at, s.updated_at, s.updated_by, s.fence_serial, s.plan::text, "
     "s.record::text, "
-    "(SELECT r.progress::text FROM shipment_route r WHERE r.shipment_number = s.number)"
+    "(SELECT r.progress::text FROM shipment_route r WHERE r.shipment_number = s.number), "
+    "(SELECT e.estimate::text FROM shipment_eta e WHERE e.shipment_number = s.number "
+    "AND e.device_id IS NOT NULL)"
 )
 _OVERRIDE = "o.id, o.act, o.at, o.stop, o.note, o.proof::text, o.made_by, o.made_at, o.withdrawn_at"
 
@@ -36,6 +40,7 @@ class StoredShipment(NamedTuple):
     plan: Plan
     record: Record
     progress: Progress | None = None  # along its route, if it has one
+    estimate: Estimate | None = None  # while somebody carries it
 
 
 class ShipmentFilter(NamedTuple):
@@ -69,7 +74,9 @@ async def list_shipments(
         ),
         "s.order_ref = %(order_ref)s": ("order_ref", wanted.order_ref),
         "(s.record -> 'exceptions') ? 'delayed' = %(delayed)s": ("delayed", wanted.delayed),
-        "(s.record -> 'exceptions') ?| %(exceptions)s": (
+        "((s.record -> 'exceptions') ?| %(exceptions)s OR 'at_risk' = ANY(%(exceptions)s) "
+        "AND EXISTS (SELECT FROM shipment_eta e WHERE e.shipment_number = s.number "
+        "AND e.device_id IS NOT NULL AND e.estimate -> 'at_risk' <> '[]'))": (
             "exceptions", None if wanted.exceptions is None else list(wanted.exceptions),
         ),
         "EXISTS (SELECT FROM attachment a JOIN asset c ON c.number = a.carrier_number "
@@ -240,9 +247,16 @@ def _plan_columns(plan: Plan) -> dict[str, object]:
 
 
 def _stored(row: tuple[Any, ...]) -> StoredShipment:
-    number, version, created_at, updated_at, updated_by, serial, plan, record, progress = row
+    *columns, plan, record, progress, estimate = row
     return StoredShipment(
-        number, version, created_at, updated_at, updated_by, serial,
-        _plans.decode(plan), _records.decode(record),
-        None if progress is None else _progress.decode(progress),
+        *columns, _plans.decode(plan), _records.decode(record),
+        None if progress is None else _progress.decode(progress), estimate_of(estimate),
     )  # fmt: skip
+
+
+def estimate_of(stored: str | None) -> Estimate | None:
+    """An estimate as it is kept; one that another version of this program made is none."""
+    try:
+        return None if stored is None else _estimates.decode(stored)
+    except msgspec.ValidationError:
+        return None

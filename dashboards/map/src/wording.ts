@@ -136,6 +136,11 @@ function shipment(data: Data): string {
   return status ? `is now ${plain(status)}` : 'changed status';
 }
 
+function newArrival(data: Data): string {
+  const because = named(data, 'because');
+  return because ? `has another arrival at ${stop(data)}: ${because}` : 'has a new estimated arrival';
+}
+
 function silent(data: Data): string {
   const silent_s = number(data, 'silent_s', 'age_s');
   return silent_s === null ? 'has gone silent' : `has been silent for ${durationText(silent_s)}`;
@@ -197,7 +202,9 @@ const TELLINGS: Readonly<Record<string, readonly [Sentence['tone'], (data: Data)
   'tag.departed': ['info', (d) => `departed from ${zone(d)}`],
   'tag.missing': ['warn', (d) => `is missing at ${zone(d)}`],
   'shipment.status_changed': ['info', shipment],
-  'shipment.eta_changed': ['info', () => 'has a new estimated arrival'],
+  'shipment.eta_changed': ['info', newArrival],
+  'shipment.at_risk': ['warn', (d) => `will probably be late for ${stop(d)}`],
+  'shipment.safe': ['good', (d) => `is in time for ${stop(d)} after all`],
   'shipment.replanned': ['info', () => 'was planned anew'],
   'shipment.delayed': ['warn', () => 'is delayed'],
   'shipment.overdue': ['bad', (d) => `is overdue at ${stop(d)}`],

@@ -15,6 +15,11 @@ test('events read as sentences', () => {
   assert.equal(told('trip.ended', { distance_m: 8420, duration_s: 1260 }), 'van-7 ended a trip: 8.4 km in 21 min');
   assert.equal(told('speed.exceeded', { speed_mps: 27, limit_mps: 22.2 }), 'van-7 drove 97 km/h where 80 km/h is allowed');
   assert.equal(told('device.low_battery', { battery: 0.12 }), 'van-7 is low on battery: 12 %');
+  assert.equal(
+    told('shipment.eta_changed', { stop_name: 'Shop 4', because: '6 min later: it has left its route' }),
+    'van-7 has another arrival at Shop 4: 6 min later: it has left its route',
+  );
+  assert.equal(told('shipment.at_risk', { stop: 1, stop_name: 'Shop 4' }), 'van-7 will probably be late for Shop 4');
   assert.equal(told('some.new_thing'), 'van-7 some: new thing');
 });
 
