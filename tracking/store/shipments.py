@@ -247,9 +247,11 @@ def _plan_columns(plan: Plan) -> dict[str, object]:
 
 
 def _stored(row: tuple[Any, ...]) -> StoredShipment:
-    *columns, plan, record, progress, estimate = row
+    number, version, created_at, updated_at, updated_by, serial, plan, record, *derived = row
+    progress, estimate = derived
     return StoredShipment(
-        *columns, _plans.decode(plan), _records.decode(record),
+        number, version, created_at, updated_at, updated_by, serial,
+        _plans.decode(plan), _records.decode(record),
         None if progress is None else _progress.decode(progress), estimate_of(estimate),
     )  # fmt: skip
 
