@@ -8,6 +8,7 @@ from waymark.client.aio import AsyncWaymark
 from waymark.client.assets import Asset, AssetPosition, Attachment, CarriedBy, Ref
 from waymark.client.blocking import Waymark
 from waymark.client.calls import Call, Page
+from waymark.client.detention import Dwell, StopDetention
 from waymark.client.devices import Device, Position
 from waymark.client.errors import (
     ChangedMeanwhile,
@@ -62,6 +63,7 @@ __all__ = [
     "Closed",
     "Conflict",
     "Device",
+    "Dwell",
     "Event",
     "Explanation",
     "FeedState",
@@ -89,6 +91,7 @@ __all__ = [
     "ShareLink",
     "Shipment",
     "Stop",
+    "StopDetention",
     "Times",
     "Unauthorized",
     "Unavailable",

@@ -8,6 +8,7 @@ import msgspec
 
 from waymark.client.assets import CarriedBy
 from waymark.client.calls import Body, Call, Noun, Page, Way, listing, operation, path
+from waymark.client.detention import Dwell, StopDetention
 from waymark.client.devices import Position
 from waymark.client.events import Event
 
@@ -53,6 +54,9 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     done: bool
     delayed: bool
     proof: Proof | None = None
+    hours: dict[str, Any] | None = None
+    free_time_s: float | None = None
+    dwell: Dwell | None = None
 
 
 class Parties(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,6 +253,14 @@ class Shipments(Noun[Way]):
     def events(self, shipment_id: str) -> Call[Page[Event]]:
         """What happened to it, in the order it was recorded; retracted events too."""
         return Call("GET", path("shipments", shipment_id, "events"), Page[Event])
+
+    @listing
+    def detention(
+        self, shipment_id: str, *, gap_min: float | None = None
+    ) -> Call[Page[StopDetention]]:
+        """What was waited at each stop, and to be paid; gaps longer than `gap_min` are told."""
+        where = path("shipments", shipment_id, "detention")
+        return Call("GET", where, Page[StopDetention], {"gap_min": gap_min})
 
     @operation
     def share(
