@@ -5,7 +5,7 @@ and events it does not know are no error.
 """
 
 from waymark.client.aio import AsyncWaymark
-from waymark.client.assets import Asset, AssetPosition, Attachment, CarriedBy, Ref
+from waymark.client.assets import Asset, AssetPosition, Attachment, CarriedBy, Carriers, Ref
 from waymark.client.blocking import Waymark
 from waymark.client.calls import Call, Page
 from waymark.client.detention import Dwell, StopDetention
@@ -59,6 +59,7 @@ __all__ = [
     "BlockingStream",
     "Call",
     "CarriedBy",
+    "Carriers",
     "ChangedMeanwhile",
     "Closed",
     "Conflict",

@@ -34,6 +34,12 @@ class CarriedBy(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to
     end: datetime | None = None
 
 
+class Carriers(msgspec.Struct, frozen=True):
+    """Who told where something was, in order; gaps are parts without a device."""
+
+    parts: list[CarriedBy]
+
+
 class AssetPosition(msgspec.Struct, frozen=True, kw_only=True):
     """Where an asset was last seen, how long before, and who carries it now."""
 
@@ -110,6 +116,14 @@ class Assets(Noun[Way]):
         """The fixes of whatever told where it was, oldest first."""
         params = {"from": start, "to": end}
         return Call("GET", path("assets", asset_id, "track"), Page[Position], params)
+
+    @operation
+    def carriers(
+        self, asset_id: str, *, start: datetime | None = None, end: datetime | None = None
+    ) -> Call[Carriers]:
+        """Who told where it was when, for the same time."""
+        params = {"from": start, "to": end, "limit": 1}
+        return Call("GET", path("assets", asset_id, "track"), Carriers, params)
 
 
 class Attachments(Noun[Way]):

@@ -30,7 +30,10 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """A device and its state; `position` is its latest ok fix, None before the first."""
+    """A device and its state; `position` is its latest ok fix, None before the first.
+
+    `ledger` is what became of all it sent, told of single devices.
+    """
 
     name: str
     online: bool | None
@@ -45,6 +48,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     attrs: dict[str, Any] = {}
     version: int
     created_at: datetime
+    ledger: dict[str, Any] | None = None
 
 
 class Devices(Noun[Way]):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from waymark.client.calls import Call, Noun, Page, Way, listing, operation, path
+from waymark.client.fences import Fence
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +80,13 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
     because: list[str]
     thresholds: dict[str, Any]
+    fence: Fence | None = None
+    rule: dict[str, Any] | None = None
+    alert: dict[str, Any] | None = None
+    source_event: Event | None = None
     fixes: list[dict[str, Any]] = []
     fixes_omitted: int = 0
+    later: dict[str, Any] | None = None
     reproduced: bool | None = None
     complete: bool = True
     notes: list[str] = []
@@ -90,8 +96,13 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
     """Why there was no event; `reasons` have a `code` and a sentence each."""
 
     device: str
+    fence: Fence
+    start: datetime
+    end: datetime
     reasons: list[dict[str, Any]]
+    before: dict[str, Any] = {}
     fixes: list[dict[str, Any]] = []
+    fixes_omitted: int = 0
     complete: bool = True
     notes: list[str] = []
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from waymark.client.assets import CarriedBy
+from waymark.client.assets import CarriedBy, Carriers
 from waymark.client.calls import Body, Call, Noun, Page, Way, listing, operation, path
 from waymark.client.detention import Dwell, StopDetention
 from waymark.client.devices import Position
@@ -248,6 +248,14 @@ class Shipments(Noun[Way]):
         """The fixes of whatever carried it while it did, oldest first."""
         params = {"from": start, "to": end}
         return Call("GET", path("shipments", shipment_id, "track"), Page[Position], params)
+
+    @operation
+    def carriers(
+        self, shipment_id: str, *, start: datetime | None = None, end: datetime | None = None
+    ) -> Call[Carriers]:
+        """Who carried it when, for the same time."""
+        params = {"from": start, "to": end, "limit": 1}
+        return Call("GET", path("shipments", shipment_id, "track"), Carriers, params)
 
     @listing
     def events(self, shipment_id: str) -> Call[Page[Event]]:

@@ -40,7 +40,10 @@ GIVEN: Json = {
     "window": {"from": "2026-03-08T06:00:00Z"},
 }
 # What only the answers about one tell.
-UNLISTED = {"shipments.list": ["$.items.route.line", "$.items.last_seen"]}
+UNLISTED = {
+    "shipments.list": ["$.items.route.line", "$.items.last_seen"],
+    "devices.list": ["$.items.ledger"],
+}
 
 
 class Method(NamedTuple):
