@@ -128,9 +128,10 @@ def _shipments(land: Land) -> None:
     body = {"id": shipment, "order_ref": order, "stops": stops}
     land.made("/v1/shipments", body)
     land.ids |= {"shipments.id": shipment, "orders.ref": order}
+    land.made(f"/v1/shipments/{shipment}/overrides", {"act": "arrived", "stop": 0, "at": _AT})
     delivered = {"act": "delivered", "stop": 1, "at": _AT, "note": land.mark}
     land.made(f"/v1/shipments/{shipment}/overrides", delivered)
-    (override,) = land.admin.get(f"/v1/shipments/{shipment}/overrides").json()["items"]
+    (_, override) = land.admin.get(f"/v1/shipments/{shipment}/overrides").json()["items"]
     land.ids["overrides.number"] = str(override["id"])
     carried = {
         "load": {"kind": "shipment", "id": shipment},
