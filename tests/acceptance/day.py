@@ -23,6 +23,8 @@ INTERVAL_S, NOISE_M = 12, 6
 YARD_A, YARD_B = (4.98, 52.02), (5.42, 52.18)
 PICKUP, DOCK, REST, SHOP = (5.10, 52.06), (5.55, 52.26), (5.84, 52.39), (6.08, 52.52)
 RADIUS_M = 150
+# It stays a little longer in Utrecht, much longer in Barneveld, and shorter in Zwolle.
+FREE_S = 1_600
 # What people and RFID readers say, in seconds since the start.
 LOADED_S, HANDED_ON_S = 2_700, 10_800
 LEFT_PICKUP_S, B_LEFT_DOCK_S = 3_600, 12_600
@@ -132,13 +134,14 @@ class Day:
     def plan(self) -> dict[str, Any]:
         """The shipment as ordered: the jam will make it late."""
         stops = [
-            {"kind": kind, "name": name, "place": place(where), "service_s": service_s}
+            {"kind": kind, "name": name, "place": place(where), "service_s": service_s,
+             "free_time_s": FREE_S}
             for kind, name, where, service_s in (
                 ("pickup", "Utrecht", PICKUP, 1_800),
                 ("via", "Barneveld", DOCK, 3_600),
                 ("delivery", "Zwolle", SHOP, 1_200),
             )
-        ]
+        ]  # fmt: skip
         due = self.stood()[-1].start - timedelta(minutes=10)
         stops[-1]["window"] = {"from": iso_of(START), "to": iso_of(due)}
         return {"id": "parcel-1", "order_ref": "order-1", "stops": stops}

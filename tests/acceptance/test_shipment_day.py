@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.day import HANDED_ON_S, INTERVAL_S, LOADED_S, START, Day, at, iso_of
+from tests.acceptance.day import FREE_S, HANDED_ON_S, INTERVAL_S, LOADED_S, START, Day, at, iso_of
 from tests.acceptance.fronts import Api, Monitor
 from tests.acceptance.rig import World, environment
 from tests.services import wait_until
@@ -137,12 +137,21 @@ class Office:
         """All that may not depend on the order in which it became known."""
         record = self.shipment()
         kept = ("status", "since", "exceptions", "picked_up_at", "delivered_at", "stops")
-        return {name: record[name] for name in kept} | {"events": self.events()}
+        waited = self.get("/shipments/parcel-1/detention")
+        told = {"events": self.events(), "detention": without(waited, "event")}
+        return {name: record[name] for name in kept} | told
 
 
 def lines(manifest: Path) -> Iterator[dict[str, Any]]:
     with manifest.open() as told:
         yield from (line for line in map(json.loads, told) if line.get("published"))
+
+
+def without(told: Any, name: str) -> Any:  # noqa: ANN401 -- JSON
+    """The same with no member of that name anywhere: ids are each tenant's own."""
+    if isinstance(told, dict):
+        return {key: without(value, name) for key, value in told.items() if key != name}
+    return [without(one, name) for one in told] if isinstance(told, list) else told
 
 
 def moment_of(text: str) -> datetime:
@@ -213,6 +222,16 @@ def test_stops_are_reached_and_left_when_they_truly_were(offices: Sequence[Offic
         arrived, left = (moment_of(stop[what]["actual"]) for what in ("arrive", "depart"))
         assert stood.start - early <= arrived <= stood.start + timedelta(seconds=15), stop
         assert stood.end <= left <= stood.end + late, stop
+
+
+def test_what_was_waited_is_what_it_truly_stood(offices: Sequence[Office]) -> None:
+    live, _ = offices
+    waited = live.get("/shipments/parcel-1/detention")["items"]
+    for stop, stood in zip(waited, live.day.stood(), strict=True):
+        beyond_s = max((stood.end - stood.start).total_seconds() - FREE_S, 0.0)
+        assert stop["dwell"]["billable_s"] == pytest.approx(beyond_s, abs=120), stop["name"]
+    started = [data["stop"] for type_, _, data in live.events() if "detention" in type_]
+    assert started == [0, 1]
 
 
 def test_its_track_goes_on_through_the_swap_and_the_transfer(offices: Sequence[Office]) -> None:
