@@ -144,7 +144,8 @@ class Day:
         ]  # fmt: skip
         due = self.stood()[-1].start - timedelta(minutes=10)
         stops[-1]["window"] = {"from": iso_of(START), "to": iso_of(due)}
-        return {"id": "parcel-1", "order_ref": "order-1", "stops": stops}
+        route = {"line": {"type": "LineString", "coordinates": LINE}}
+        return {"id": "parcel-1", "order_ref": "order-1", "stops": stops, "route": route}
 
     def said(self) -> list[tuple[datetime, str, dict[str, Any]]]:
         """Who was on what from when until when, and which device's fix first makes it past."""

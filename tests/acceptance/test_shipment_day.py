@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
@@ -17,7 +18,17 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.day import FREE_S, HANDED_ON_S, INTERVAL_S, LOADED_S, START, Day, at, iso_of
+from tests.acceptance.day import (
+    FREE_S,
+    HANDED_ON_S,
+    INTERVAL_S,
+    LOADED_S,
+    RADIUS_M,
+    START,
+    Day,
+    at,
+    iso_of,
+)
 from tests.acceptance.fronts import Api, Monitor
 from tests.acceptance.rig import World, environment
 from tests.services import wait_until
@@ -83,7 +94,7 @@ class Office:
         return datetime.fromisoformat(answer.json()["fix_time"]) >= moment
 
     def settle(self, manifest: Path) -> None:
-        """Wait until all that was published is stored and repaired, and the parcel delivered."""
+        """Wait until all that was published is stored and repaired, and the parcel followed."""
         sent = {line["payload_sha256"] for line in lines(manifest)}
         of_tenant = f"(SELECT id FROM tenant WHERE name = '{self.tenant}')"  # noqa: S608 -- ours
         done = (
@@ -96,13 +107,18 @@ class Office:
             f"ON t.id = c.tenant_id WHERE t.id = {of_tenant})"
         )
         wait_until(
-            lambda: (
-                self.world.rows(done) == [(len(sent), 0, 0, 0)]
-                and self.shipment()["status"] == "delivered"
-            ),
+            lambda: self.world.rows(done) == [(len(sent), 0, 0, 0)] and self.is_followed(),
             "all is kept",
             30,
         )
+
+    def is_followed(self) -> bool:
+        """Whether the parcel is delivered, and its route followed until then."""
+        record = self.shipment()
+        if record["status"] != "delivered" or record["route"]["as_of"] is None:
+            return False
+        left = moment_of(record["delivered_at"]) - moment_of(record["route"]["as_of"])
+        return left <= timedelta(seconds=2 * INTERVAL_S)
 
     def shipment(self) -> dict[str, Any]:
         found: dict[str, Any] = self.get("/shipments/parcel-1")
@@ -136,7 +152,7 @@ class Office:
     def truth(self) -> dict[str, Any]:
         """All that may not depend on the order in which it became known."""
         record = self.shipment()
-        kept = ("status", "since", "exceptions", "picked_up_at", "delivered_at", "stops")
+        kept = ("status", "since", "exceptions", "picked_up_at", "delivered_at", "stops", "route")
         waited = self.get("/shipments/parcel-1/detention")
         told = {"events": self.events(), "detention": without(waited, "event")}
         return {name: record[name] for name in kept} | told
@@ -222,6 +238,28 @@ def test_stops_are_reached_and_left_when_they_truly_were(offices: Sequence[Offic
         arrived, left = (moment_of(stop[what]["actual"]) for what in ("arrive", "depart"))
         assert stood.start - early <= arrived <= stood.start + timedelta(seconds=15), stop
         assert stood.end <= left <= stood.end + late, stop
+
+
+def test_it_leaves_its_route_once_and_neither_tunnel_nor_jam_are_trouble(
+    offices: Sequence[Office],
+) -> None:
+    live, _ = offices
+    [wrong] = live.day.truly("truck-a", "wrong_turn")
+    told = {
+        type_: moment_of(time) for type_, time, _ in live.events() if type_.startswith("route.")
+    }
+    assert list(told) == ["route.deviated", "route.rejoined"]
+    # It has to be 150 m beside it first, and may be back a fix later than it is near.
+    late = timedelta(seconds=45)
+    assert wrong.start < told["route.deviated"] <= wrong.start + late
+    assert wrong.end - late <= told["route.rejoined"] <= wrong.end + timedelta(seconds=INTERVAL_S)
+    types = Counter(type_ for type_, _, _ in live.events())
+    assert types["route.deviated"] == types["route.rejoined"] == types["shipment.delayed"] == 1
+    # It was kept in Barneveld for half an hour longer than planned, and nowhere else.
+    assert types["shipment.not_departed"] == 1
+    assert types.keys().isdisjoint({"shipment.stalled", "shipment.overdue"})
+    route = live.shipment()["route"]
+    assert route["progress_m"] == pytest.approx(route["length_m"], abs=RADIUS_M)
 
 
 def test_what_was_waited_is_what_it_truly_stood(offices: Sequence[Office]) -> None:
