@@ -19,9 +19,9 @@ def run(*, quick: bool) -> Result:
     files = Files.of((ROOT.parent / "shared").resolve())
     scores = []
     if _there(result, "porto", files.porto):
-        scores.append(porto(files))
+        scores += [porto(files), porto(files, whole=True)]
     if _there(result, "chicago", files.chicago):
-        scores.append(chicago(files))
+        scores += [chicago(files), chicago(files, whole=True)]
     if not quick and _there(result, "capmetro", files.test_day):
         scores += austin(files)
     for score in scores:

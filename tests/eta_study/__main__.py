@@ -30,7 +30,8 @@ def main() -> None:
         if given[name] is not None:
             value: Any = tuple(given[name]) if name == "train_days" else given[name]
             files = replace(files, **{name: value})
-    for score in [*austin(files), chicago(files), porto(files)]:
+    whole = [chicago(files, whole=True), porto(files, whole=True)]
+    for score in [*austin(files), chicago(files), porto(files), *whole]:
         told = ", ".join(f"{name} {value:,.3g}" for name, value in score.figures().items())
         sys.stdout.write(f"{score.name}: {told}\n")
 

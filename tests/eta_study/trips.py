@@ -5,15 +5,17 @@ import gzip
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from h3.api import numpy_int as h3
 from numpy.typing import NDArray
 
 from tests.eta_study.score import Score
+from tracking.eta.engine import Engine, Leg, local_day_s
 from tracking.eta.lane import Arrival
 from tracking.eta.nearby import Start
 from tracking.eta.pace import RESOLUTION, headings_of
@@ -67,12 +69,61 @@ class Drive:
         return Trip(starts, left_s, float(self.t[-1]), self.way, pieces_s, fixes)
 
 
-def study(name: str, train: Sequence[Drive], test: Sequence[Drive], *, least_s: float) -> Score:
+class Forecaster(Protocol):
+    """What is studied."""
+
+    def learn(self, trip: Trip) -> None:
+        """Take up a trip that ended."""
+
+    def forecast(self, start: Start, now_s: float, path: Way | None = None) -> Arrival:
+        """When its destination will be reached."""
+
+    def calibrate(self, forecast_s: Floats, actual_s: Floats) -> None:
+        """Fit the range to forecasts that did not know their own trip."""
+
+    def score(self, forecast_s: Floats, actual_s: Floats) -> None:
+        """Note how the forecasts of a trip that ended had been."""
+
+
+class Whole:
+    """The engine as shipments use it: it calibrates itself, by trips it has not learned yet."""
+
+    def __init__(self) -> None:
+        self._engine = Engine()
+
+    def learn(self, trip: Trip) -> None:
+        """Take up a trip that ended, its hours told by the sun as the engine does."""
+        moments_s = (trip.arrived_s - trip.took_s).tolist()
+        starts = [
+            start._replace(day_s=local_day_s(at_s, start.here[0]))
+            for start, at_s in zip(trip.starts, moments_s, strict=True)
+        ]
+        self._engine.learn(trip._replace(starts=starts))
+
+    def forecast(self, start: Start, now_s: float, path: Way | None = None) -> Arrival:
+        """When the leg to its destination will have been driven."""
+        return self._engine.forecast(Leg(start.here, start.there, start.left_m, path), now_s)
+
+    def calibrate(self, forecast_s: Floats, actual_s: Floats) -> None:
+        """It has."""
+
+    def score(self, forecast_s: Floats, actual_s: Floats) -> None:
+        """It has."""
+
+
+def study(
+    name: str,
+    train: Sequence[Drive],
+    test: Sequence[Drive],
+    *,
+    least_s: float,
+    make: Callable[[], Forecaster] = TripEta,
+) -> Score:
     """Learn trip by trip, calibrating on what was not known yet, then go on with the test trips.
 
     The baseline is the distance left at `usual_mps` of the training trips.
     """
-    score, engine = Score(name), TripEta()
+    score, engine = Score(name), make()
     forecasts: list[float] = []
     truth: list[float] = []
     for drive in sorted(train, key=lambda drive: float(drive.t[-1])):
@@ -89,7 +140,7 @@ def study(name: str, train: Sequence[Drive], test: Sequence[Drive], *, least_s: 
 
 
 def _replay(
-    engine: TripEta, drives: Sequence[Drive], score: Score, baseline_mps: float, least_s: float
+    engine: Forecaster, drives: Sequence[Drive], score: Score, baseline_mps: float, least_s: float
 ) -> None:
     moments = sorted(
         (float(drive.t[fix]), number, fix, left)
@@ -111,7 +162,7 @@ def _replay(
         score.add(float(left_s), float(drive.left_m[fix]) / baseline_mps, arrival)
 
 
-def _forecast(engine: TripEta, drive: Drive, fix: int) -> Arrival:
+def _forecast(engine: Forecaster, drive: Drive, fix: int) -> Arrival:
     way = None if drive.way is None else drive.way.after(fix)
     return engine.forecast(drive.start(fix), float(drive.t[fix]), way)
 

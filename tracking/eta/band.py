@@ -13,8 +13,8 @@ _EDGES_S = np.array([180.0, 360.0, 600.0, 900.0, 1_500.0, 2_400.0, 3_600.0])
 _ENOUGH = 50
 # How fast the band follows: above 0.05 it chases single trips and covers too little.
 _STEP = 0.005
-# A calibration is fitted to so many latest forecasts, every so many.
-_KEPT, _REFIT = 3_000, 200
+# A calibration is fitted to so many latest forecasts, and anew when half as many are new.
+_KEPT, _LEAST_NEW = 3_000, 200
 
 
 class Band:
@@ -87,7 +87,7 @@ class Calibration:
         """Take up forecasts made without knowing how it ended."""
         self._pairs = np.concatenate([self._pairs, np.stack([forecast_s, actual_s], axis=1)])
         self._unfitted += len(forecast_s)
-        if self._unfitted < _REFIT:
+        if self._unfitted < max(_LEAST_NEW, len(self._pairs) // 2):
             self._band.learn(forecast_s, actual_s)
             return
         self._pairs = self._pairs[-_KEPT:].copy()

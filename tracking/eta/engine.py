@@ -33,6 +33,9 @@ _EXPERTS = 3
 _TRUSTED_S = 3 * 86_400.0
 # Of a trip that ended so many forecasts are tried; each costs what learning five fixes costs.
 _TRIALS = 2
+# Who ended so near to where it began has been around: that tells how fast roads are, but not how
+# long it takes from here to there.
+ROUND = 0.25
 # Trips and legs known to be learned; what is told anew of an older one may count twice.
 _REMEMBERED = 50_000
 
@@ -102,6 +105,7 @@ class Engine:
         # Metres as the crow flies and seconds of all trips; worth a minute at 8 m/s at first.
         self._driven = np.array([480.0, 60.0])
         self._known: dict[int, None] = {}
+        self._tried = 0
 
     def is_new(self, key: int) -> bool:
         """Note that something with this key is learned; False: it has been before."""
@@ -123,7 +127,8 @@ class Engine:
         trials = self._try(ways, None)
         for known_way, way in ways.items():
             self._trips[known_way].learn(way)
-        self._driven += (ways[False].starts[0].left_m, float(trip.took_s[0]))
+        if False in ways:
+            self._driven += (ways[False].starts[0].left_m, float(trip.took_s[0]))
         return trials
 
     def learn_drive(self, drive: Drive) -> list[Trial]:
@@ -160,6 +165,7 @@ class Engine:
         """All that was learned. What is loaded from it forecasts and learns bit by bit alike."""
         state: State = {
             "driven": self._driven,
+            "tried": np.array([self._tried]),
             "known": np.fromiter(self._known, np.int64, len(self._known)),
         }
         for name, held in self._named():
@@ -182,7 +188,7 @@ class Engine:
         return engine
 
     def _restore(self, state: State) -> None:
-        self._driven = state["driven"]
+        self._driven, self._tried = state["driven"], int(state["tried"][0])
         self._known = dict.fromkeys(state["known"].tolist())
         for name, held in self._named():
             if isinstance(held, LaneEta):
@@ -233,12 +239,12 @@ class Engine:
     def _try(self, ways: Mapping[bool, Trip], drive: Drive | None) -> list[Trial]:
         """Forecast what is about to be learned; experts and ranges are judged by it."""
         trials: list[Trial] = []
-        across = ways[False]
-        tried = sorted({len(across.starts) * i // _TRIALS for i in range(_TRIALS)})
-        actual_s = across.took_s[tried]
-        moments_s = (across.arrived_s - actual_s).tolist()
         usual_mps = float(self._driven[0] / self._driven[1])
+        self._tried += 1
         for known_way, way in ways.items():
+            tried = self._draw(len(way.starts))
+            actual_s = way.took_s[tried]
+            moments_s = (way.arrived_s - actual_s).tolist()
             legs = [_leg(way, i, drive) for i in tried]
             heard = [self._ask(*one) for one in zip(legs, moments_s, strict=True)]
             told = [self._blend(*one) for one in zip(legs, moments_s, heard, strict=True)]
@@ -246,18 +252,25 @@ class Engine:
                 experts_s = np.array([one.experts_s for one in heard])
                 self._trust[known_way].learn(way.arrived_s, experts_s, actual_s)
             self._bands[known_way].learn(np.array([one.p50_s for one in told]), actual_s)
+            across = way.across().starts
             trials += [
-                Trial(known_way, across.starts[i].left_m / usual_mps, float(across.took_s[i]), one)
+                Trial(known_way, across[i].left_m / usual_mps, float(way.took_s[i]), one)
                 for i, one in zip(tried, told, strict=True)
             ]
         return trials
 
+    def _draw(self, n: int) -> list[int]:
+        """Which of `n` starts are tried: all parts of trips alike, as forecasts are asked for."""
+        return sorted({(self._tried + n * i // _TRIALS) % n for i in range(_TRIALS)})
+
 
 def _ways(trip: Trip) -> dict[bool, Trip]:
     """The trip as each kind of leg would know it."""
-    ways = {False: trip.across()}
+    across, ways = trip.across(), {}
     if trip.path is not None:
         ways[True] = trip
+    if trip.path is None or across.starts[0].left_m >= ROUND * trip.starts[0].left_m:
+        ways[False] = across
     return ways
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracking.eta.engine import Drive, Engine, Trial, local_day_s
+from tracking.eta.engine import ROUND, Drive, Engine, Trial, local_day_s
 from tracking.eta.nearby import Start
 from tracking.eta.trip import Trip
 from tracking.eta.way import way_of
@@ -38,6 +38,7 @@ class Unfit(StrEnum):
     SHORT = "too_short"
     HOLE = "hole_in_the_fixes"
     JUMP = "jump"
+    ROUND = "around_and_back"
     KNOWN = "known_already"
     NOT_SEEN = "stop_said_not_seen"
     NO_DEPARTURE = "no_departure"
@@ -197,7 +198,8 @@ def trip_of(track: Track) -> Trip | Unfit:
     took_s, arrived_s = time_s[-1] - time_s[fixes], float(time_s[-1])
     trip = Trip(starts, took_s, arrived_s)
     if steps_m[steps_m <= _STEP_M].sum() < _SHORT_STEPS * way.length_m:
-        return trip.across()
+        trip = trip.across()
+        return Unfit.ROUND if trip.starts[0].left_m < ROUND * way.length_m else trip
     first = [way.piece(along_m) for along_m in way.along_m[fixes].tolist()]
     return trip._replace(path=way.path, pieces_s=way.spread(time_s), first_piece=first)
 
