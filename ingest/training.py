@@ -11,13 +11,14 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from tracking.errors import ModelUnreadable
-from tracking.eta.engine import Engine
 from tracking.eta.lessons import Learned, learn
 from tracking.settings import Settings
 from tracking.store.connection import Connection
 from tracking.store.driven import driven_after
 from tracking.store.eta_models import (
-    base_of,
+    engine_of,
+    line_of,
+    list_models,
     move_version,
     save_version,
     sole_trainer,
@@ -39,7 +40,7 @@ Step = Callable[[Learned, int], None]
 
 
 class Trained(NamedTuple):
-    """What training came to; `version` is the new one, None where there was nothing to learn."""
+    """What training came to; `version` is the new one, None where there was nothing to add."""
 
     version: int | None
     learned: Learned
@@ -67,28 +68,28 @@ async def train(
     async with sole_trainer(conn, tenant_id) as sole:
         if not sole:
             return None
-        base = None if from_scratch else await base_of(conn, tenant_id)
-        engine, cursor = (Engine(), 0) if base is None else (base.engine, base.upto)
-        upto, learned, seen = await feed_cursor(conn, tenant_id), Learned(), False
+        line = await line_of(conn, tenant_id, anew=from_scratch)
+        engine, cursor = await engine_of(conn, tenant_id, line), line.upto
+        upto, learned = await feed_cursor(conn, tenant_id), Learned()
         while cursor < upto:
             began_s = time.monotonic()
             slice_ = await driven_after(conn, tenant_id, cursor, upto, _AT_ONCE)
             done = await asyncio.to_thread(learn, engine, slice_.lessons)
             learned.add(done)
-            cursor, seen = slice_.upto, seen or bool(slice_.lessons)
+            cursor = slice_.upto
             if step is not None:
                 step(done, cursor)
             await asyncio.sleep((time.monotonic() - began_s) * pause / (1.0 - pause))
-        if not seen or (base is not None and not learned.any):
-            if base is not None:
-                await move_version(conn, tenant_id, base.version, cursor)
+        if line.version and not learned.any:
+            await move_version(conn, tenant_id, line.version, cursor)
             return Trained(None, learned, cursor, 0)
+        if not learned.seen and not await list_models(conn, tenant_id):
+            return Trained(None, learned, cursor, 0)
+        line = line._replace(
+            upto=cursor, trips=line.trips + learned.trips, fixes=line.fixes + learned.fixes
+        )
         saved = await asyncio.to_thread(engine.save)
-        before = (0, 0) if base is None else (base.trips, base.fixes)
-        version = await save_version(
-            conn, tenant_id, made_by, cursor, before[0] + learned.trips,
-            before[1] + learned.fixes, saved,
-        )  # fmt: skip
+        version = await save_version(conn, tenant_id, line, saved, made_by=made_by)
         return Trained(version, learned, cursor, len(saved))
 
 

@@ -151,11 +151,11 @@ async def _train(
 ) -> "Trained":
     from ingest.training import train
     from tracking.store.driven import waiting
-    from tracking.store.eta_models import last_cursor
+    from tracking.store.eta_models import line_of
     from tracking.store.events import feed_cursor
 
-    after = 0 if from_scratch else await last_cursor(conn, tenant_id)
-    total = await waiting(conn, tenant_id, after, await feed_cursor(conn, tenant_id))
+    line = await line_of(conn, tenant_id, anew=from_scratch)
+    total = await waiting(conn, tenant_id, line.upto, await feed_cursor(conn, tenant_id))
     began_s, fixes = time.monotonic(), 0
     with _bar(shown=shown) as bar:
         task = bar.add_task("learning", total=total, told="")
@@ -164,8 +164,7 @@ async def _train(
             nonlocal fixes
             fixes += done.fixes
             rate = fixes / max(time.monotonic() - began_s, 1e-3)
-            seen = done.trips + done.legs + done.left_out.total()
-            bar.update(task, advance=seen, told=f"{fixes:,} fixes, {rate:,.0f}/s")
+            bar.update(task, advance=done.seen, told=f"{fixes:,} fixes, {rate:,.0f}/s")
 
         while time.monotonic() < began_s + _PATIENCE_S:
             done = await train(conn, tenant_id, "train", from_scratch=from_scratch, step=step)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,10 @@ from tracking.eta.engine import Engine, Leg
 from tracking.eta.lessons import Unfit
 from tracking.settings import load_settings
 from tracking.store.connection import Connection, connect
+from tracking.store.erasures import erase_device, erase_some
 from tracking.store.eta_models import (
     latest_engine,
+    line_of,
     list_models,
     pin_version,
     save_version,
@@ -162,12 +165,12 @@ async def test_the_monitor_trains_who_has_driven_and_not_too_often(
 
 
 async def test_the_last_ten_versions_are_kept_and_the_one_that_is_pinned(rig: Rig) -> None:
-    engine = Engine().save()
-    for n in range(1, 3):
-        await save_version(rig.conn, TENANT, "train", n, n, n, engine)
+    engine, line = Engine().save(), await line_of(rig.conn, TENANT)
+    for _ in range(2):
+        await save_version(rig.conn, TENANT, line, engine, made_by="train")
     await pin_version(rig.conn, TENANT, 1)
-    for n in range(3, 15):
-        await save_version(rig.conn, TENANT, "train", n, n, n, engine)
+    for _ in range(12):
+        await save_version(rig.conn, TENANT, line, engine, made_by="train")
     models = await list_models(rig.conn, TENANT)
     assert [one.version for one in models] == [*range(14, 4, -1), 1]
     assert [one.version for one in models if one.used] == [1]
@@ -187,7 +190,8 @@ async def test_what_cannot_be_read_is_said_and_a_newer_program_s_version_is_pass
 ) -> None:
     await rig.feed(trip(0))
     await trained(rig.conn)
-    await save_version(rig.conn, TENANT, "train", 1, 1, 1, b"rubbish")
+    line = await line_of(rig.conn, TENANT)
+    await save_version(rig.conn, TENANT, line, b"rubbish", made_by="train")
     assert await latest_engine(rig.conn, TENANT, 1) is None
     assert "from-scratch" in caplog.text
     with pytest.raises(ModelUnreadable, match="from-scratch"):
@@ -196,6 +200,25 @@ async def test_what_cannot_be_read_is_said_and_a_newer_program_s_version_is_pass
     assert (await latest_engine(rig.conn, TENANT, 0) or (0,))[0] == 1
     await Training(load_settings(database_url=database_url, eta_train_every_s=1e-3)).turn(rig.conn)
     assert len(await list_models(rig.conn, TENANT)) == 2
+
+
+async def test_what_was_learned_of_an_erased_device_is_forgotten(
+    rig: Rig, database_url: str
+) -> None:
+    for n in range(3):
+        await rig.feed(trip(n))
+    await trained(rig.conn)
+    await pin_version(rig.conn, TENANT, 1)
+    assert await erase_device(rig.conn, TENANT, "van-1", "the test")
+    while await erase_some(rig.conn, settled_after=timedelta(0)):
+        pass
+    await Training(load_settings(database_url=database_url, eta_train_every_s=1e-3)).turn(rig.conn)
+    # The one that knew it is gone although it was pinned, and nobody drove.
+    [model] = await list_models(rig.conn, TENANT)
+    assert (model.version, model.trips, model.used) == (2, 2, True)
+    await trained(rig.conn, from_scratch=True)
+    assert await saved(rig, 2) == await saved(rig, 3)
+    assert (await trained(rig.conn)).version is None
 
 
 async def test_legs_of_shipments_are_learned_and_forecasts_of_them_scored(
@@ -279,6 +302,8 @@ async def test_the_commands_say_what_was_learned_and_choose_a_version(
     async def said(*arguments: str) -> Result:
         return await asyncio.to_thread(lambda: CliRunner().invoke(eta_app, arguments))
 
+    assert (await said("train")).stdout.startswith("nothing to learn")
+    assert (await said("models")).stdout.startswith("nothing was learned yet")
     await rig.feed(trip(0), trip(1))
     document = json.loads((await said("train", "--json")).stdout)
     assert (document["version"], document["trips"], document["left_out"]) == (1, 2, {})

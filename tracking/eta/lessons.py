@@ -107,6 +107,11 @@ class Learned:
         """Whether anything was learned."""
         return bool(self.trips or self.legs or self.scored)
 
+    @property
+    def seen(self) -> int:
+        """How many lessons there were."""
+        return self.trips + self.legs + self.left_out.total()
+
     def merits(self) -> list[Merit]:
         """What the last part of the trials shows, by whether the way was known."""
         n = max(round(len(self.trials) * _LAST), _LEAST_TRIALS)

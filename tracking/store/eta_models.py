@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +13,7 @@ from tracking.errors import InputError, ModelUnreadable
 from tracking.eta.engine import Engine
 from tracking.eta.packed import FORMAT
 from tracking.store.connection import Connection
-from tracking.times import Moment
+from tracking.times import Moment, utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +28,31 @@ ORDER BY pinned DESC, version DESC LIMIT 1
 """
 
 _SAVE = """
-INSERT INTO eta_model (tenant_id, version, made_by, upto, trips, fixes, format, engine)
-SELECT %(tenant_id)s, coalesce(max(version), 0) + 1, %(made_by)s, %(upto)s, %(trips)s, %(fixes)s,
-    %(format)s, %(engine)s
+INSERT INTO eta_model (
+    tenant_id, version, made_by, begun_at, upto, trips, fixes, format, engine)
+SELECT %(tenant_id)s, coalesce(max(version), 0) + 1, %(made_by)s, %(begun_at)s, %(upto)s,
+    %(trips)s, %(fixes)s, %(format)s, %(engine)s
 FROM eta_model WHERE tenant_id = %(tenant_id)s
 RETURNING version
 """
 
-_PRUNE = """
-DELETE FROM eta_model WHERE tenant_id = %(tenant_id)s AND NOT pinned AND version <= (
-    SELECT version FROM eta_model WHERE tenant_id = %(tenant_id)s AND NOT pinned
-    ORDER BY version DESC OFFSET %(kept)s LIMIT 1)
-"""
+# Of a device that was erased since, a version may know where it began and ended.
+_KNOWS_ERASED = """
+EXISTS (SELECT FROM erasure e WHERE e.tenant_id = m.tenant_id AND e.kind = 'device'
+    AND e.finished_at > m.begun_at)"""
+
+_PRUNE = f"""
+DELETE FROM eta_model m WHERE tenant_id = %(tenant_id)s AND version < %(version)s AND (
+    {_KNOWS_ERASED} OR (NOT pinned AND version <= (
+        SELECT version FROM eta_model WHERE tenant_id = %(tenant_id)s AND NOT pinned
+        ORDER BY version DESC OFFSET %(kept)s LIMIT 1)))
+"""  # noqa: S608 -- of constants
+
+_LINE = f"""
+SELECT version, begun_at, upto, trips, fixes FROM (
+    SELECT * FROM eta_model WHERE tenant_id = %(tenant_id)s ORDER BY version DESC LIMIT 1) m
+WHERE NOT %(anew)s AND NOT {_KNOWS_ERASED}
+"""  # noqa: S608 -- of constants
 
 _LIST = """
 SELECT version, made_at, made_by, upto, trips, fixes, pinned, octet_length(engine) AS bytes_n,
@@ -47,16 +61,18 @@ SELECT version, made_at, made_by, upto, trips, fixes, pinned, octet_length(engin
 FROM eta_model m WHERE tenant_id = %s ORDER BY version DESC
 """
 
-# Those whose last version is old enough, and who have driven since. Newer programs' are passed by.
-_DUE = """
+# Those whose last version is old enough, and who have driven since, or had a device erased. Newer
+# programs' are passed by.
+_DUE = f"""
 SELECT t.id, t.name FROM tenant t LEFT JOIN LATERAL (
     SELECT * FROM eta_model m WHERE m.tenant_id = t.id ORDER BY version DESC LIMIT 1) m ON true
 WHERE (m.version IS NULL OR (m.format <= %(format)s
         AND m.made_at <= now() - make_interval(secs => %(every_s)s)))
-    AND EXISTS (SELECT FROM event e WHERE e.tenant_id = t.id AND e.cursor > coalesce(m.upto, 0)
-        AND e.type IN ('trip.ended', 'stop.arrived') AND e.status = 'active')
+    AND ({_KNOWS_ERASED} OR EXISTS (
+        SELECT FROM event e WHERE e.tenant_id = t.id AND e.cursor > coalesce(m.upto, 0)
+            AND e.type IN ('trip.ended', 'stop.arrived') AND e.status = 'active'))
 ORDER BY m.made_at NULLS FIRST
-"""
+"""  # noqa: S608 -- of constants
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -76,14 +92,18 @@ class Model(msgspec.Struct, frozen=True):
     used: bool
 
 
-class Base(NamedTuple):
-    """What training goes on from."""
+class Line(NamedTuple):
+    """How far a line of versions is, from when it was begun with nothing learned.
+
+    `version` is the last of it; 0: there is none. `upto` is the cursor it learned up to, `trips`
+    and `fixes` what from.
+    """
 
     version: int
-    upto: int
-    trips: int
-    fixes: int
-    engine: Engine
+    begun_at: datetime
+    upto: int = 0
+    trips: int = 0
+    fixes: int = 0
 
 
 async def latest_engine(conn: Connection, tenant_id: int, known: int) -> tuple[int, Engine] | None:
@@ -112,32 +132,34 @@ async def latest_engine(conn: Connection, tenant_id: int, known: int) -> tuple[i
         return None
 
 
-async def base_of(conn: Connection, tenant_id: int) -> Base | None:
-    """The highest version, from which training goes on, pinned or not; None: there is none.
+async def line_of(conn: Connection, tenant_id: int, *, anew: bool = False) -> Line:
+    """The line that training goes on with: that of the highest version, pinned or not.
+
+    It is a new one where there is none, where a device was erased that it may know of, and `anew`.
+    """
+    found = await conn.execute(_LINE, {"tenant_id": tenant_id, "anew": anew})
+    row = await found.fetchone()
+    if row is not None:
+        return Line(*row)
+    found = await conn.execute("SELECT clock_timestamp()")
+    (now,) = await found.fetchone() or (utc_now(),)
+    return Line(0, now)
+
+
+async def engine_of(conn: Connection, tenant_id: int, line: Line) -> Engine:
+    """What the line has learned.
 
     Raises:
         ModelUnreadable: it is damaged or a newer program's; the message says what to do.
     """
+    if not line.version:
+        return Engine()
     found = await conn.execute(
-        "SELECT version, upto, trips, fixes, engine FROM eta_model WHERE tenant_id = %s "
-        "ORDER BY version DESC LIMIT 1",
-        (tenant_id,),
+        "SELECT engine FROM eta_model WHERE tenant_id = %s AND version = %s",
+        (tenant_id, line.version),
     )
-    row = await found.fetchone()
-    if row is None:
-        return None
-    version, upto, trips, fixes, saved = row
-    return Base(version, upto, trips, fixes, Engine.load(saved))
-
-
-async def last_cursor(conn: Connection, tenant_id: int) -> int:
-    """Up to which cursor the highest version was learned; 0: there is none."""
-    found = await conn.execute(
-        "SELECT upto FROM eta_model WHERE tenant_id = %s ORDER BY version DESC LIMIT 1",
-        (tenant_id,),
-    )
-    row = await found.fetchone()
-    return 0 if row is None else int(row[0])
+    (saved,) = await found.fetchone() or (b"",)
+    return Engine.load(saved)
 
 
 @asynccontextmanager
@@ -156,20 +178,18 @@ async def sole_trainer(conn: Connection, tenant_id: int) -> AsyncIterator[bool]:
             await conn.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
-async def save_version(  # noqa: PLR0917 -- the columns of a row
-    conn: Connection, tenant_id: int, made_by: str, upto: int, trips: int, fixes: int, engine: bytes
+async def save_version(
+    conn: Connection, tenant_id: int, line: Line, engine: bytes, *, made_by: str
 ) -> int:
-    """Save the next version and remove old ones; the sole trainer's to do."""
+    """Save the next version and remove old ones; the sole trainer's to do.
+
+    Those go too, pinned or not, that may know of a device that was erased.
+    """
+    values = {"tenant_id": tenant_id, "made_by": made_by, "format": FORMAT, "engine": engine}
     async with conn.transaction():
-        found = await conn.execute(
-            _SAVE,
-            {
-                "tenant_id": tenant_id, "made_by": made_by, "upto": upto, "trips": trips,
-                "fixes": fixes, "format": FORMAT, "engine": engine,
-            },
-        )  # fmt: skip
+        found = await conn.execute(_SAVE, {**line._asdict(), **values})
         (version,) = await found.fetchone() or (0,)
-        await conn.execute(_PRUNE, {"tenant_id": tenant_id, "kept": _KEPT})
+        await conn.execute(_PRUNE, {"tenant_id": tenant_id, "version": version, "kept": _KEPT})
     return int(version)
 
 
