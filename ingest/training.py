@@ -117,6 +117,10 @@ class Training:
             except ModelUnreadable as exc:
                 logger.error("training %s: %s", tenant, exc)  # noqa: TRY400 -- it says what to do
                 continue
+            except (ArithmeticError, LookupError, TypeError, ValueError):
+                # A fault in learning ends neither the other loops nor the training of others.
+                logger.exception("training %s", tenant)
+                continue
             if done is not None and done.version is not None:
                 logger.info(
                     "training %s: version %d, %d trips and %d legs more",

@@ -164,6 +164,22 @@ async def test_the_monitor_trains_who_has_driven_and_not_too_often(
     assert [one.trips for one in await list_models(rig.conn, TENANT)] == [2, 1]
 
 
+async def test_a_fault_in_learning_ends_nothing_else(
+    rig: Rig, database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    await rig.feed(trip(0))
+    monitor = Training(load_settings(database_url=database_url))
+    with monkeypatch.context() as patch:
+        patch.setattr("ingest.training.learn", fail)
+        await monitor.turn(rig.conn)
+    assert "training default" in caplog.text
+    await monitor.turn(rig.conn)
+    assert [one.trips for one in await list_models(rig.conn, TENANT)] == [1]
+
+
 async def test_the_last_ten_versions_are_kept_and_the_one_that_is_pinned(rig: Rig) -> None:
     engine, line = Engine().save(), await line_of(rig.conn, TENANT)
     for _ in range(2):

@@ -1,5 +1,7 @@
 """Seconds and metres by key, and how now differs from usual."""
 
+from itertools import repeat
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,8 +41,10 @@ class Sums:
 
     def of(self, keys: Ints) -> Floats:
         """Both sums of each key, zeros for those never added."""
-        get, none = self._slots.get, len(self._sums) - 1
-        found: Floats = self._sums[[get(key, none) for key in keys.tolist()]]
+        none = repeat(len(self._sums) - 1)
+        # Twice as quick as a list of them: a long way has a thousand keys.
+        rows = np.fromiter(map(self._slots.get, keys.tolist(), none), np.int64, len(keys))
+        found: Floats = self._sums.take(rows, axis=0)
         return found
 
     def scale(self, factor: float) -> None:

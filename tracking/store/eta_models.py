@@ -1,5 +1,6 @@
 """Versions of what was learned of arrivals: a tenant's engines, one used, the last few kept."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -126,7 +127,7 @@ async def latest_engine(conn: Connection, tenant_id: int, known: int) -> tuple[i
     if row is None:  # removed meanwhile: the next look finds another
         return None
     try:
-        return version, Engine.load(row[0])
+        return version, await asyncio.to_thread(Engine.load, row[0])
     except ModelUnreadable as exc:
         logger.error("version %d of tenant %d: %s", version, tenant_id, exc)  # noqa: TRY400
         return None
@@ -159,7 +160,7 @@ async def engine_of(conn: Connection, tenant_id: int, line: Line) -> Engine:
         (tenant_id, line.version),
     )
     (saved,) = await found.fetchone() or (b"",)
-    return Engine.load(saved)
+    return await asyncio.to_thread(Engine.load, saved)
 
 
 @asynccontextmanager
