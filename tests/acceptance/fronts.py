@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ class Api:
 
     world: World
     log: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -31,6 +32,7 @@ class Api:
                     WAYMARK_DATABASE_URL=self.world.postgres.url(),
                     WAYMARK_REDIS_URL=self.world.valkey.url,
                     WAYMARK_HTTP_PORT=str(self.port),
+                    **self.settings,
                 ),
                 stdout=log,
                 stderr=log,

@@ -106,6 +106,11 @@ class World:
         except psycopg.OperationalError:
             return []
 
+    def execute(self, statement: str) -> None:
+        """Change something behind the processes' backs."""
+        with psycopg.connect(self.postgres.url(), autocommit=True) as conn:
+            conn.execute(statement)
+
     def simulate(self, manifest: Path, *options: str) -> subprocess.Popen[bytes]:
         """Start the simulator on this world's broker."""
         command = [sys.executable, "-m", "firmware_sim", "run", "--mqtt", self.broker.url]

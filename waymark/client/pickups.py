@@ -77,9 +77,12 @@ class Pickups(Noun[Way]):
         return Call("POST", path("pickups"), Pickup, body=pickup, key=idempotency_key)
 
     @operation
-    def reschedule(self, pickup_id: str, window: Body) -> Call[Pickup]:
+    def reschedule(
+        self, pickup_id: str, window: Body, *, idempotency_key: str | None = None
+    ) -> Call[Pickup]:
         """Plan it for another time: `from`, `to`, `time_zone`."""
-        return Call("PATCH", path("pickups", pickup_id), Pickup, body={"window": window})
+        where = path("pickups", pickup_id)
+        return Call("PATCH", where, Pickup, body={"window": window}, key=idempotency_key)
 
     @operation
     def attempt(

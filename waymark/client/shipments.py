@@ -211,11 +211,17 @@ class Shipments(Noun[Way]):
 
     @operation
     def edit(
-        self, shipment_id: str, changes: Body, *, only_over: int | None = None
+        self,
+        shipment_id: str,
+        changes: Body,
+        *,
+        only_over: int | None = None,
+        idempotency_key: str | None = None,
     ) -> Call[Shipment]:
         """Change a plan; with `only_over` only if that is its version."""
+        where = path("shipments", shipment_id)
         return Call(
-            "PATCH", path("shipments", shipment_id), Shipment, body=changes, only_over=only_over
+            "PATCH", where, Shipment, body=changes, only_over=only_over, key=idempotency_key
         )
 
     @operation

@@ -1,0 +1,1 @@
+"""An order service: what customers are told of their orders. It folds events, and nothing else."""
