@@ -9,21 +9,24 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ingest.announce import event_announcements
 from ingest.monitor_metrics import MonitorMetrics
 from ingest.roads import RoadBook, RoadMetrics, Roads, UnderWay, ways_ahead
 from tracking.eta.engine import Engine, local_day_s
+from tracking.eta.guide import Guide, guide_of
 from tracking.eta.itinerary import Given, Here, Site
+from tracking.eta.nearby import Place
 from tracking.eta.outlook import Look, Seen, look
 from tracking.feed import EventRecord, Publisher
 from tracking.schedules import zone_of
 from tracking.settings import Settings
 from tracking.shipment_fences import Circle
-from tracking.shipments import Plan, Stop, place_name
+from tracking.shipments import Plan, Route, Stop, place_name
 from tracking.store.alerts import Tenant
 from tracking.store.connection import Connection
 from tracking.store.eta_models import latest_engine
@@ -45,6 +48,8 @@ from tracking.store.fence_reads import footprints_of
 from tracking.store.persistence import Store
 from tracking.times import to_us, utc_now
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 # Some 100 ms of work; a derivation waits that long for the rows of its shipments.
@@ -61,16 +66,31 @@ _FAILED_S = 300.0
 _MODELS_EVERY_S = 15.0
 # Plans kept from look to look, 3 kB each.
 _PLANS = 20_000
+# Of those with a route how far along it each stop is.
+_GUIDES = 20_000
 
 
 class _Subject(NamedTuple):
-    """A shipment to be looked at, with all that is known of it before."""
+    """A shipment to be looked at, with all that is known of it before; `at`: it was seen then."""
 
     due: Due
     carrier: Carrier
     at: datetime
     known: Known
     plan: Plan
+
+    @property
+    def place(self) -> Place:
+        """Where it was seen."""
+        return self.carrier.lon, self.carrier.lat
+
+
+class _Scene(NamedTuple):
+    """The ground that it moves on."""
+
+    subject: _Subject
+    sites: Sequence[Site | None]
+    by_route: Mapping[int, Given]
 
 
 class _Looked(NamedTuple):
@@ -94,7 +114,7 @@ class Forecaster:
         self._metrics = metrics or MonitorMetrics()
         self._roads = roads
         self._silent_after = timedelta(seconds=silent_after_s)
-        self._plans: OrderedDict[int, tuple[int, Plan]] = OrderedDict()
+        self._plans = _Plans()
         self._engines: dict[int, tuple[float, int, Engine]] = {}
 
     async def turn(self, conn: Connection, now: datetime | None = None) -> list[EventRecord] | None:
@@ -134,34 +154,22 @@ class Forecaster:
             else:
                 fresh.append((one, carrier, carrier.fix_time))
         known = await known_of(conn, [one.number for one, _, _ in fresh])
-        await self._load_plans(conn, known)
+        await self._plans.load(conn, {number: one.version for number, one in known.items()})
         subjects = []
         for one, carrier, at in fresh:
-            of_it, plan = known[one.number], self._plans.get(one.number)
+            of_it = known[one.number]
+            plan = self._plans.of(one.number, of_it.version)
             # Its record is about to change, or its plan just has.
-            if of_it.moving or plan is None or plan[0] != of_it.version:
+            if of_it.moving or plan is None:
                 soon.append(one.number)
             else:
-                subjects.append(_Subject(one, carrier, at, of_it, plan[1]))
+                subjects.append(_Subject(one, carrier, at, of_it, plan))
         await put_off(conn, now, alone, _SELDOM_S, alone=True)
         await put_off(conn, now, unseen, _UNSEEN_S, alone=True)
         await put_off(conn, now, soon, _SOON_S)
         await rest(conn, now, quiet, _SELDOM_S)
         await rest(conn, now, same)
         return subjects
-
-    async def _load_plans(self, conn: Connection, known: Mapping[int, Known]) -> None:
-        missing = []
-        for number, one in known.items():
-            if number in self._plans and self._plans[number][0] == one.version:
-                self._plans.move_to_end(number)
-            else:
-                missing.append(number)
-        for number, version, plan in await plans_of(conn, missing) if missing else ():
-            self._plans[number] = version, plan
-            self._plans.move_to_end(number)
-        while len(self._plans) > _PLANS:
-            self._plans.popitem(last=False)
 
     async def _look(
         self, conn: Connection, tenant: Tenant, subjects: Sequence[_Subject], looked: _Looked
@@ -170,36 +178,43 @@ class Forecaster:
         model, engine = await self._engine(conn, tenant.id)
         fences = {s.fence for one in subjects for s in one.plan.stops if s.fence is not None}
         grounds = await footprints_of(conn, tenant.id, fences)
-        sites = [[_site(stop, grounds) for stop in one.plan.stops] for one in subjects]
-        ways = await self._ways(conn, tenant, subjects, sites)
-        for i, one in enumerate(subjects):
-            seen = _seen(one, sites[i], ways[i], model)
-            try:
+        scenes: list[_Scene] = []
+        for one in subjects:
+            with _alone(one, looked):
+                scenes.append(self._scene(one, grounds))
+        roads = await self._by_road(conn, tenant, scenes)
+        for scene, by_road in zip(scenes, roads, strict=True):
+            one = scene.subject
+            with _alone(one, looked):
+                seen = _seen(scene, {**by_road, **scene.by_route}, model)
                 found = look(one.plan, one.known.record, one.known.estimate, seen, engine)
-            except Exception:
-                logger.exception("shipment %r cannot be forecast", one.plan.id)
-                looked.failed.append(one.due.number)
-                continue
-            looked.made.append(Made(one.due.number, one.carrier, found.next_s, found.estimate))
-            looked.forecasts.extend(_forecasts(one, found, model))
-            looked.occurrences.extend(_occurrences(one, found))
+                forecasts = list(_forecasts(one, found, model))
+                looked.made.append(Made(one.due.number, one.carrier, found.next_s, found.estimate))
+                looked.forecasts.extend(forecasts)
+                looked.occurrences.extend(_occurrences(one, found))
 
-    async def _ways(
-        self,
-        conn: Connection,
-        tenant: Tenant,
-        subjects: Sequence[_Subject],
-        sites: Sequence[Sequence[Site | None]],
+    def _scene(self, one: _Subject, grounds: Mapping[str, Circle]) -> _Scene:
+        """Where its stops are, and its ways to them along its route."""
+        sites = tuple(_site(stop, grounds) for stop in one.plan.stops)
+        if one.plan.route is None:
+            return _Scene(one, sites, {})
+        guide = self._plans.guide(one.due.number, one.plan.route, sites)
+        return _Scene(
+            one, sites, guide.ways(one.plan, one.known.record, one.place, one.known.progress)
+        )
+
+    async def _by_road(
+        self, conn: Connection, tenant: Tenant, scenes: Sequence[_Scene]
     ) -> Sequence[Mapping[int, Given]]:
-        """The ways that are known to the stops ahead of each."""
+        """The ways by road that are known to the stops ahead of each."""
         if self._roads is None:
-            return [{} for _ in subjects]
+            return [{} for _ in scenes]
         under_way = [
             UnderWay(
-                one.due.number, one.plan, one.known.record, (one.carrier.lon, one.carrier.lat),
-                sites[i],
+                scene.subject.due.number, scene.subject.plan, scene.subject.known.record,
+                scene.subject.place, scene.sites, scene.by_route,
             )
-            for i, one in enumerate(subjects)
+            for scene in scenes
         ]  # fmt: skip
         return await ways_ahead(self._roads, conn, tenant.id, under_way)
 
@@ -212,18 +227,66 @@ class Forecaster:
         return version, engine
 
 
-def _seen(
-    one: _Subject, sites: Sequence[Site | None], ways: Mapping[int, Given], model: int
-) -> Seen:
+class _Plans:
+    """Plans by shipment, the last ones used, and their routes made ready."""
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[int, tuple[int, Plan]] = OrderedDict()
+        self._guides: OrderedDict[int, Guide] = OrderedDict()
+
+    async def load(self, conn: Connection, versions: Mapping[int, int]) -> None:
+        """Have the plans of these versions, as far as they are still the latest."""
+        missing = [
+            number for number, version in versions.items() if self.of(number, version) is None
+        ]
+        for number, version, plan in await plans_of(conn, missing) if missing else ():
+            self._plans[number] = version, plan
+            _shorten(self._plans, _PLANS)
+
+    def of(self, number: int, version: int) -> Plan | None:
+        """A plan of that version."""
+        found = self._plans.get(number)
+        if found is None or found[0] != version:
+            return None
+        self._plans.move_to_end(number)
+        return found[1]
+
+    def guide(self, number: int, route: Route, sites: Sequence[Site | None]) -> Guide:
+        """The route of a shipment whose stops are there."""
+        found = self._guides.get(number)
+        if found is None or found.route is not route or found.sites != sites:
+            found = self._guides[number] = guide_of(route, sites)
+            _shorten(self._guides, _GUIDES)
+        self._guides.move_to_end(number)
+        return found
+
+
+def _shorten(kept: OrderedDict[int, T], most: int) -> None:
+    while len(kept) > most:
+        kept.popitem(last=False)
+
+
+@contextmanager
+def _alone(one: _Subject, looked: _Looked) -> Iterator[None]:
+    """Whatever is wrong with a shipment is no matter of others."""
+    try:
+        yield
+    except Exception:
+        logger.exception("shipment %r cannot be forecast", one.plan.id)
+        looked.failed.append(one.due.number)
+
+
+def _seen(scene: _Scene, ways: Mapping[int, Given], model: int) -> Seen:
     """What a look at it sees."""
-    place = one.carrier.lon, one.carrier.lat
+    one = scene.subject
+    progress = one.known.progress
     return Seen(
-        here=Here(place, one.at.timestamp()),
+        here=Here(one.place, one.at.timestamp()),
         device=one.carrier.device,
         carrier=one.carrier.device_id,
-        sites=sites,
+        sites=scene.sites,
         ways=ways,
-        off_route=None,
+        off_route=None if progress is None else progress.off_route,
         version=one.known.version,
         model=model,
     )

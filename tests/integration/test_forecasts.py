@@ -11,6 +11,8 @@ import pytest
 
 from ingest.forecasts import Forecaster
 from tests.integration.ingest_rig import START_US, pos
+from tests.integration.test_routes import DEPOT_STOP, ROUTED, WRONG_TURN, RoadOffice
+from tests.integration.test_routes import drive as wrong_turn
 from tests.integration.test_shipments import PLAN, STEP_S, Office, drive
 from tracking.estimates import Estimate
 from tracking.eta import outlook
@@ -184,6 +186,34 @@ async def test_two_monitors_tell_each_change_once(office: Office, database_url: 
         "WHERE type = 'shipment.eta_changed'"
     ) == [(30, 1, 30)]
     assert await office.rows("SELECT count(*) FROM eta_forecast") == [(30,)]
+
+
+async def test_who_leaves_its_route_is_expected_some_other_way_until_it_is_back(
+    database_url: str,
+) -> None:
+    async with RoadOffice(database_url) as office:
+        await office.feed([pos("gps", -600, 4.9, 0.0)])
+        await office.plan(ROUTED)
+        await office.attach("shipment/s1", "device/gps")
+        await office.settle()
+        forecaster = Forecaster(QUIET_S)
+        paths: list[str] = []
+        messages = wrong_turn(WRONG_TURN, end=len(DEPOT_STOP) + 90)
+        for i, message in enumerate(messages):
+            await office.feed([message])
+            if i >= len(DEPOT_STOP) + 30:
+                await office.settle()
+                await look(office, i * STEP_S, forecaster)
+                found = await estimate(office)
+                assert found is not None
+                if not paths or paths[-1] != found.path:
+                    paths.append(found.path)
+        assert paths == ["route", "detour", "route"]
+        reasons = [row[5] for row in await office.rows(TOLD)]
+        assert reasons[0] == "first"
+        assert "left_route" in reasons
+        kept = await office.rows("SELECT DISTINCT path FROM eta_forecast ORDER BY 1")
+        assert kept == [("detour",), ("route",)]
 
 
 class Killed(Exception):  # noqa: N818 -- what happens to it

@@ -5,8 +5,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tracking.eta.itinerary import Given, Site
+from tracking.eta.nearby import Place
 from tracking.eta.way import Way, way_of
-from tracking.shipments import Route
+from tracking.route.follow import Progress
+from tracking.shipments import Plan, Record, Route, ahead
 
 # A stop further beside the route than that is not on it.
 _BESIDE_M = 500.0
@@ -15,32 +17,52 @@ _PAST_M = 300.0
 
 
 class Guide(NamedTuple):
-    """The route in pieces, and how far along it each stop is; None: the stop is not on it.
+    """A route, and how far along it each stop is; None: the stop is not on it.
 
-    `scale` makes metres of the pieces of metres along the line: corners are cut a little.
+    Its pieces cut corners a little: `scale` makes metres along them of metres along the line.
     """
 
-    way: Way
+    route: Route
+    sites: Sequence[Site | None]
     scale: float
     stops_m: tuple[float | None, ...]
 
-    def ways(self, sites: Sequence[Site | None], progress_m: float | None) -> dict[int, Given]:
-        """The ways to stops: from `progress_m` along the line, and from each stop to the next.
+    @property
+    def way(self) -> Way:
+        """Its pieces."""
+        return _way_of(self.route.polyline)
 
-        The first of `sites` that is not None is the next stop; what has been done is None.
+    def ways(
+        self, plan: Plan, record: Record, here: Place, progress: Progress | None
+    ) -> dict[int, Given]:
+        """The ways to stops ahead: what is left of the route to the next, and from stop to stop.
+
+        Who has left it goes to the next stop some other way.
         """
-        at_m = None if progress_m is None else progress_m * self.scale
+        at_m, way = self._at_m(record, here, progress), self.way
         found: dict[int, Given] = {}
-        for stop, site in enumerate(sites):
+        for stop in ahead(plan, record):
+            site, to_m = self.sites[stop], self.stops_m[stop]
             if site is None:
                 continue
-            to_m = self.stops_m[stop]
             if at_m is not None and to_m is not None and at_m <= to_m + _PAST_M:
-                end_m = max(to_m - site.radius_m, min(at_m, to_m))
-                path = self.way.between(min(at_m, end_m), end_m)
+                # To where the stop begins.
+                end_m = max(to_m - site.radius_m, 0.0)
+                path = way.between(min(at_m, end_m), end_m)
                 found[stop] = Given("route", path, float(path.metres.sum()))
             at_m = to_m
         return found
+
+    def _at_m(self, record: Record, here: Place, progress: Progress | None) -> float | None:
+        """How far along it something is; None: nowhere, or it has left it."""
+        if record.at_stop is not None:
+            return self.stops_m[record.at_stop]
+        if progress is None or progress.off_route or progress.progress_m is None:
+            return None
+        # The fix may be newer than what was followed.
+        seen = self.route.line.project(*here, near_m=progress.progress_m)
+        beside = seen.offset_m > self.route.detect_m
+        return (progress.progress_m if beside else seen.along_m) * self.scale
 
 
 def guide_of(route: Route, sites: Sequence[Site | None]) -> Guide:
@@ -57,7 +79,7 @@ def guide_of(route: Route, sites: Sequence[Site | None]) -> Guide:
             continue
         last_m = found.along_m
         stops_m.append(found.along_m * scale)
-    return Guide(way, scale, tuple(stops_m))
+    return Guide(route, sites, scale, tuple(stops_m))
 
 
 # Shipments of one tour have one route; 30 kB each.

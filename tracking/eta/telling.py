@@ -81,7 +81,7 @@ def told(
                 damped(was, forecasts_s[i], now_s, step_s=step_s, at_once=now_at_once,
                        rounded=to_minute)
             )  # fmt: skip
-        if held[0].told_s == before.arrive.timestamp():
+        if held[0].told_s == before.arrive.timestamp() and before.basis.path == found.path:
             basis = before.basis
     arrive_s, early_s, late_s, depart_s = (one.told_s for one in held)
     return StopEstimate(

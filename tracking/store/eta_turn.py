@@ -7,11 +7,12 @@ from typing import NamedTuple
 import msgspec
 
 from tracking.estimates import Estimate
+from tracking.route.follow import Progress
 from tracking.shipments import Plan, Record
 from tracking.store.alerts import Tenant
 from tracking.store.arrays import Float4s, Int2s, Int4s, Int8s, Texts, Times
 from tracking.store.connection import Connection
-from tracking.store.shipments import estimate_of
+from tracking.store.shipments import estimate_of, progress_of
 from tracking.times import to_us
 
 _plans = msgspec.json.Decoder(Plan)
@@ -62,8 +63,10 @@ LEFT JOIN device_state s ON s.device_id = c.device AND s.fix_time >= c.since
 """
 
 _KNOWN = """
-SELECT s.number, s.version, s.dirty AND s.held_until IS NULL, s.record::text, e.estimate::text
-FROM shipment s JOIN shipment_eta e ON e.shipment_number = s.number WHERE s.number = ANY(%s)
+SELECT s.number, s.version, s.dirty AND s.held_until IS NULL, s.record::text, e.estimate::text,
+    r.progress::text
+FROM shipment s JOIN shipment_eta e ON e.shipment_number = s.number
+LEFT JOIN shipment_route r ON r.shipment_number = s.number WHERE s.number = ANY(%s)
 """
 
 # Nothing is new: it is looked at as often as before.
@@ -112,12 +115,16 @@ class Due(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of a shipment; one that is `moving` is about to be derived anew."""
+    """What is known of a shipment; one that is `moving` is about to be derived anew.
+
+    `progress` is how far along its route it is, if it has one.
+    """
 
     version: int
     moving: bool
     record: Record
     estimate: Estimate | None
+    progress: Progress | None
 
 
 class Made(NamedTuple):
@@ -177,8 +184,10 @@ async def known_of(conn: Connection, numbers: Sequence[int]) -> dict[int, Known]
     """What is known of these shipments beside their plans."""
     found = await conn.execute(_KNOWN, (list(numbers),))
     return {
-        number: Known(version, moving, _records.decode(record), estimate_of(estimate))
-        for number, version, moving, record, estimate in await found.fetchall()
+        number: Known(
+            version, moving, _records.decode(record), estimate_of(estimate), progress_of(progress)
+        )
+        for number, version, moving, record, estimate, progress in await found.fetchall()
     }
 
 

@@ -252,8 +252,13 @@ def _stored(row: tuple[Any, ...]) -> StoredShipment:
     return StoredShipment(
         number, version, created_at, updated_at, updated_by, serial,
         _plans.decode(plan), _records.decode(record),
-        None if progress is None else _progress.decode(progress), estimate_of(estimate),
+        progress_of(progress), estimate_of(estimate),
     )  # fmt: skip
+
+
+def progress_of(stored: str | None) -> Progress | None:
+    """How far along its route it is, as it is kept."""
+    return None if stored is None else _progress.decode(stored)
 
 
 def estimate_of(stored: str | None) -> Estimate | None:
