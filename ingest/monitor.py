@@ -16,7 +16,7 @@ from ingest.backfill import Backfills
 from ingest.forecasts import Forecasts
 from ingest.monitor_metrics import MonitorMetrics
 from ingest.roads import Roads, open_roads
-from ingest.routes import follow_routes
+from ingest.routes import Routes
 from ingest.shipments import Shipments
 from ingest.training import Training
 from tracking.errors import StoreError
@@ -147,7 +147,7 @@ class Monitor:
 
     async def route(self) -> None:
         """Follow planned routes, for ever."""
-        await follow_routes(self._database_url)
+        await Routes(self._database_url, self.metrics).follow()
 
     async def keep_up(self) -> None:
         """Make, compress and drop partitions, for ever."""

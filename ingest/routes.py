@@ -6,41 +6,63 @@ has in hand, and what a shipment is told to have done is a function of its fixes
 """
 
 import asyncio
+import logging
 
+from ingest.monitor_metrics import MonitorMetrics
 from tracking.route.course import advanced
 from tracking.route.follow import Thresholds
 from tracking.shipments import Route
 from tracking.store.connection import Connection
 from tracking.store.persistence import Store
-from tracking.store.routes import mark_changed, save_course, take_routes
+from tracking.store.routes import mark_changed, put_off, save_course, take_routes
+
+logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 2.0
 # Even if all have their whole history to be read, half a second of work.
 _AT_ONCE = 25
+# One that cannot be followed is tried again after so long.
+_FAILED_S = 300.0
 
 
-async def turn(conn: Connection) -> int:
-    """Follow some that have news; how many there were."""
+class Routes:
+    """The follower as a task of the monitor, ended by cancelling it."""
+
+    def __init__(self, database_url: str, metrics: MonitorMetrics) -> None:
+        self._database_url = database_url
+        self._metrics = metrics
+
+    async def follow(self) -> None:
+        """Follow, for ever."""
+        async with Store(self._database_url, "waymark-routes") as store:
+            while True:
+                looked, failed = await store.insist(turn)
+                self._metrics.failed("routes", failed)
+                if looked < _AT_ONCE:
+                    await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def turn(conn: Connection) -> tuple[int, int]:
+    """Follow some that have news; how many there were, and of how many it failed."""
     async with conn.transaction():
         taken = await take_routes(conn, _AT_ONCE)
         changed: list[int] = []
+        failed = 0
         for one, news in taken:
-            route = one.route
-            course, whole = advanced(one.course, route.line, _thresholds(route), news)
+            try:
+                route = one.route
+                course, whole = advanced(one.course, route.line, _thresholds(route), news)
+            except Exception:
+                logger.exception("the route of shipment number %d cannot be followed", one.number)
+                await put_off(conn, one.number, _FAILED_S)
+                failed += 1
+                continue
             await save_course(conn, one, course, whole=whole)
             if whole and course.transitions != one.told:
                 changed.append(one.number)
         if changed:
             await mark_changed(conn, changed)
-        return len(taken)
-
-
-async def follow_routes(database_url: str) -> None:
-    """Follow, for ever."""
-    async with Store(database_url, "waymark-routes") as store:
-        while True:
-            if await store.insist(turn) < _AT_ONCE:
-                await asyncio.sleep(_LOOK_EVERY_S)
+        return len(taken), failed
 
 
 def _thresholds(route: Route) -> Thresholds:

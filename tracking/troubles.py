@@ -4,13 +4,22 @@ Each trouble has a deadline or a moment at which it began; it is told as an even
 stands in the record while it lasts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from tracking.custody import FOR_EVER_US, Segment, device_at
 from tracking.route.follow import Change, Transition
-from tracking.shipments import Happening, Plan, PlannedWindow, Record, Stop, Trouble, of_stop
+from tracking.shipments import (
+    Happening,
+    Plan,
+    PlannedWindow,
+    Record,
+    Route,
+    Stop,
+    Trouble,
+    of_stop,
+)
 from tracking.times import iso, to_us
 
 # A carrier that is quiet where it was seen to stand is looked at again after this, or a part of
@@ -65,17 +74,17 @@ class Troubles:
 
     def of_standing(self, stands: Sequence[Stand]) -> None:
         """Standing still on the way, shown by a fix after the limit; silence shows nothing."""
-        after_us = _us(self._plan.limits.stalled_after_s)
+        after_s = self._plan.limits.stalled_after_s
         for stand in stands:
             for from_us, until_us, end in self._on_the_way(stand):
-                limit_us = from_us + after_us
+                limit_us = from_us + _us(after_s)
                 over = until_us <= self._until_us
                 if min(stand.still_us, until_us) < limit_us:
                     if not over and self._open:
                         self._look_again(limit_us)
                     continue
                 since = {"since": iso(from_us), "lon": stand.lon, "lat": stand.lat}
-                about = since | {"cause": stand.event}
+                about = since | {"cause": stand.event, "stalled_after_s": after_s}
                 self._tell("shipment.stalled", limit_us, "stall", about, stand.device)
                 if over:
                     data = since | {"because": end}
@@ -85,24 +94,16 @@ class Troubles:
 
     def of_way(self, transitions: Sequence[Transition]) -> None:
         """The planned way left and found again, and driven in the opposite direction."""
-        begun_us = self._begun_us
+        begun_us, route = self._begun_us, self._plan.route
+        if begun_us is None or route is None:
+            return
         now: dict[Change, bool] = {}
         for one in transitions:
             first = one.first
-            if begun_us is None or not begun_us <= first.time_us <= self._until_us:
-                continue
-            now |= {one.change: True, _UNDOES[one.change]: False}
-            data = {
-                "lon": first.lon, "lat": first.lat, "progress_m": round(first.along_m, 1),
-                "offset_m": round(first.offset_m, 1),
-                "fixes": [
-                    {"device": seen.device, "fix_time": iso(seen.time_us), "lon": seen.lon,
-                     "lat": seen.lat, "offset_m": round(seen.offset_m, 1),
-                     "progress_m": round(seen.along_m, 1)}
-                    for seen in one.fixes
-                ],
-            }  # fmt: skip
-            self._tell(_WAY[one.change], first.time_us, "route", data, first.device)
+            if begun_us <= first.time_us <= self._until_us:
+                now |= {one.change: True, _UNDOES[one.change]: False}
+                data = _of_change(one, route)
+                self._tell(_WAY[one.change], first.time_us, "route", data, first.device)
         if now.get("deviated"):
             self._last("off_route")
         if now.get("reversed"):
@@ -136,11 +137,17 @@ class Troubles:
             self.due_us.append(max(limit_us, self._now_us + 1))
         if limit_us >= (self._until_us if done_at is None else to_us(done_at)):
             return
-        rule = f"stop:{stop}" if visit is None else f"stop:{stop}:{visit}"
+        rule, device, limits = f"stop:{stop}", None, self._plan.limits
         data = of_stop(self._plan, stop)
-        if visit is not None:
-            data["visit"] = visit
-        device = None if visit is None else device_at(self._custody, limit_us)
+        if visit is None:
+            data["overdue_after_s"] = limits.overdue_after_s
+        else:
+            rule, device = f"{rule}:{visit}", device_at(self._custody, limit_us)
+            data |= {
+                "visit": visit,
+                "service_s": self._plan.stops[stop].service_s,
+                "departure_grace_s": limits.departure_grace_s,
+            }
         self._tell(f"shipment.{trouble}", limit_us, rule, data, device)
         if waits:
             self.lasting[trouble] = None
@@ -194,6 +201,51 @@ _UNDOES: dict[Change, Change] = {
     "reversed": "resumed",
     "resumed": "reversed",
 }
+
+
+def because_of(type_: str, data: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """Why an event of a trouble was told, and the limits it rests on; None: it is another event."""
+    match type_:
+        case "shipment.overdue":
+            limits = ["overdue_after_s"]
+            told = "it was not reached by then; its window ended at {planned_to}"
+        case "shipment.not_departed":
+            limits = ["service_s", "departure_grace_s"]
+            told = "it was still there, served and the grace used up, on visit {visit}"
+        case "shipment.stalled":
+            limits = ["stalled_after_s"]
+            told = (
+                "{device} had stood still since {since}, and a fix after the limit shows it there"
+            )
+        case "shipment.moving":
+            limits = []
+            told = "{device} had stood still since {since}; that ended: {because}"
+        case "route.deviated" | "route.rejoined" | "route.reversed" | "route.resumed":
+            limits = ["detect_m", "clear_m", "n", "of_m"]
+            told = "; ".join(
+                f"{fix['device']} at {fix['fix_time']}: {fix['offset_m']:g} m beside the way, "
+                f"{fix['progress_m']:g} m along it"
+                for fix in data["fixes"]
+            )
+        case _:
+            return None
+    return told.format_map(data), {name: data[name] for name in limits}
+
+
+def _of_change(one: Transition, route: Route) -> dict[str, Any]:
+    """What the event of a change tells: where it began, the limits, and the fixes that say so."""
+    first = one.first
+    return {
+        "lon": first.lon, "lat": first.lat, "progress_m": round(first.along_m, 1),
+        "offset_m": round(first.offset_m, 1), "detect_m": route.detect_m,
+        "clear_m": route.clear_m, "n": route.n, "of_m": route.of_m,
+        "fixes": [
+            {"device": seen.device, "fix_time": iso(seen.time_us), "lon": seen.lon,
+             "lat": seen.lat, "offset_m": round(seen.offset_m, 1),
+             "progress_m": round(seen.along_m, 1)}
+            for seen in one.fixes
+        ],
+    }  # fmt: skip
 
 
 def _us(seconds: float) -> int:

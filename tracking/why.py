@@ -27,6 +27,7 @@ from tracking.retrace import Trace, Traced, retrace
 from tracking.store.evidence import Edited, EventEvidence
 from tracking.store.fence_reads import FenceView
 from tracking.times import iso, to_us
+from tracking.troubles import because_of
 
 # Of a longer run the first and the last are told.
 _TOLD_FIRST, _TOLD_LAST = 50, 150
@@ -91,7 +92,10 @@ def _told_only(evidence: EventEvidence) -> Explanation:
                 f"its status channel that it is {word}; it was not known to be"
             )
         case _:
-            because = "no fixes stand behind this event: what it says is all that is known"
+            because, thresholds = because_of(event.type, data) or (
+                "no fixes stand behind this event: what it says is all that is known",
+                {},
+            )
     return Explanation(cloud_event(event), [because], thresholds, fence=evidence.fence)
 
 

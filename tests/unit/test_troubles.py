@@ -20,13 +20,15 @@ from tests.unit.test_shipment_fold import (
 )
 from tracking.custody import FOR_EVER_US, Segment
 from tracking.route.follow import Change, Seen, Transition
+from tracking.route.polyline import encode
 from tracking.shipment_fold import derive
-from tracking.shipments import Limits, Override, Plan, PlannedWindow
-from tracking.troubles import Stand
+from tracking.shipments import LINE_DIGITS, Limits, Override, Plan, PlannedWindow, Route
+from tracking.troubles import Stand, because_of
 from tracking.voyage import Derived, Sighting
 
 LIMITS = Limits(stalled_after_s=600, overdue_after_s=1_200, departure_grace_s=300)
-PLAN = Plan("s1", (stop("pickup", 0), stop("delivery", 1, end=60)), limits=LIMITS)
+ROUTE = Route(encode([(5.0, 52.0), (6.0, 52.0)], LINE_DIGITS))
+PLAN = Plan("s1", (stop("pickup", 0), stop("delivery", 1, end=60)), limits=LIMITS, route=ROUTE)
 ON_THE_WAY = WHOLE_WAY[:4]  # left the depot at minute 10
 
 
@@ -156,6 +158,25 @@ def test_the_way_left_and_found_again_while_under_way() -> None:
     wrong = run(transitions=[change("reversed", 25)])
     assert wrong.record.exceptions == ("opposite_direction",)
     assert run(WHOLE_WAY, transitions=[off], now=59).record.exceptions == ()
+
+
+def test_every_event_of_trouble_says_why_it_was_told() -> None:
+    seen = [*ON_THE_WAY, see(85, "entered", 1)]
+    off = [change("deviated", 30), change("rejoined", 50), change("reversed", 60)]
+    found = run(seen, 110, [stand(20, 40, still=39)], [*off, change("resumed", 70)])
+    why = {one.type: because_of(one.type, one.data) for one in found.happenings}
+    assert why["shipment.status_changed"] is None
+    assert why["shipment.stalled"] == (
+        "gps had stood still since 1970-01-01T00:20:00Z, and a fix after the limit shows it there",
+        {"stalled_after_s": 600},
+    )
+    assert why["route.deviated"] == (
+        "gps at 1970-01-01T00:30:00Z: 321.1 m beside the way, 1234.6 m along it",
+        {"detect_m": 150.0, "clear_m": 75.0, "n": 3, "of_m": 5},
+    )
+    assert [type_ for type_, told_ in why.items() if told_ is None] == [
+        "shipment.status_changed", "stop.arrived", "stop.departed", "shipment.delayed",
+    ]  # fmt: skip
 
 
 @settings(max_examples=40, deadline=None)

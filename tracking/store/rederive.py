@@ -9,9 +9,10 @@ import msgspec
 from tracking.custody import FOR_EVER_US, Custody, Ref, Segment
 from tracking.feed import EventRecord
 from tracking.route.course import Span
+from tracking.route.follow import Transition
 from tracking.shipment_fences import Circle, FencePlan, StopFence, plan_fences
 from tracking.shipment_fold import derive
-from tracking.shipments import Happening, Override, Record, Route
+from tracking.shipments import Happening, Override, Route
 from tracking.store.alerts import Tenant
 from tracking.store.connection import Connection
 from tracking.store.custody import claims_above, moment, numbers_of
@@ -23,6 +24,7 @@ from tracking.store.routes import plan_courses, transitions_of
 from tracking.store.shipments import StoredShipment, lock_shipments, overrides_of
 from tracking.store.stands import Carrier, stands_of
 from tracking.times import from_us, to_us
+from tracking.troubles import Stand
 from tracking.voyage import Derived, Sighting
 
 _TYPES = [
@@ -74,6 +76,23 @@ class _Known(NamedTuple):
     said: list[Override]
 
 
+class _Evidence(NamedTuple):
+    """What tells what became of shipments, by their numbers."""
+
+    sightings: Mapping[int, list[Sighting]]
+    transitions: Mapping[int, tuple[Transition, ...]]
+    stands: Mapping[int, list[Stand]]
+
+    def derived(self, one: _Known, now_us: int) -> Derived:
+        """What it makes of one."""
+        number, created_us = one.stored.number, to_us(one.stored.created_at)
+        return derive(
+            one.stored.plan, created_us, one.custody, self.sightings.get(number, ()),
+            overrides=one.said, now_us=now_us, transitions=self.transitions.get(number, ()),
+            stands=self.stands.get(number, ()),
+        )  # fmt: skip
+
+
 async def rederive(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> Rederived:
     """Derive these shipments of one tenant; the last act of the caller's transaction."""
     stored = await lock_shipments(conn, tenant.id, numbers)
@@ -88,40 +107,31 @@ async def rederive(conn: Connection, tenant: Tenant, numbers: Sequence[int]) -> 
         ([s.number for s in stored],),
     )
     known = await _known(conn, tenant, stored)
-    sightings = await _sightings(conn, tenant.id, known)
     ids = {stop.fence for one in stored for stop in one.plan.stops if stop.fence is not None}
     footprints = await footprints_of(conn, tenant.id, ids)
     named = {device for one in known for device in _devices(one.custody)}
     devices = await numbers_of(conn, tenant.id, "device", named)
-    stands = await stands_of(conn, _carriers(known, devices))
-    transitions = await transitions_of(conn, [one.number for one in stored])
+    evidence = await _evidence(conn, tenant.id, known, devices)
     now_us = await _now_us(conn)
     occurrences: list[Occurrence] = []
     plans: list[FencePlan] = []
-    over: dict[int, bool] = {}
-    courses: dict[int, tuple[Route, list[Span]] | None] = {}
+    derived = {one.stored.number: evidence.derived(one, now_us) for one in known}
     for one in known:
-        plan = one.stored.plan
-        derived = derive(
-            plan, to_us(one.stored.created_at), one.custody, sightings[one.stored.number],
-            overrides=one.said, now_us=now_us, transitions=transitions.get(one.stored.number, ()),
-            stands=stands[one.stored.number],
-        )  # fmt: skip
-        courses[one.stored.number] = _course(one, derived.record, devices)
+        plan, came = one.stored.plan, derived[one.stored.number]
         plans.append(
             plan_fences(
                 plan, one.custody, one.fences, footprints,
-                serial=one.stored.fence_serial, final=derived.record.final,
+                serial=one.stored.fence_serial, final=came.record.final,
             )
         )  # fmt: skip
-        over[one.stored.number] = derived.record.final
-        await _save(conn, one, derived, plans[-1], devices)
+        await _save(conn, one, came, plans[-1], devices)
         occurrences += [
-            _occurrence(tenant, plan.subject, told, devices) for told in derived.happenings
+            _occurrence(tenant, plan.subject, told, devices) for told in came.happenings
         ]
+    await plan_courses(conn, tenant.id, _courses(known, derived, devices))
     # Before the tenant's row, which whoever forecasts locks behind these as well.
+    over = {number: came.record.final for number, came in derived.items()}
     await expect_anew(conn, tenant.id, over)
-    await plan_courses(conn, tenant.id, courses)
     revision = await _save_fences(conn, tenant.id, plans)
     gone = await _vanished(conn, tenant, [one.plan.subject for one in stored], occurrences)
     return Rederived(await write_events(conn, occurrences + gone), revision)
@@ -184,6 +194,16 @@ async def _sightings(
     return sightings
 
 
+async def _evidence(
+    conn: Connection, tenant_id: int, known: Sequence[_Known], devices: Mapping[str, int]
+) -> _Evidence:
+    return _Evidence(
+        await _sightings(conn, tenant_id, known),
+        await transitions_of(conn, [one.stored.number for one in known]),
+        await stands_of(conn, _carriers(known, devices)),
+    )
+
+
 def _carriers(known: Sequence[_Known], devices: Mapping[str, int]) -> list[Carrier]:
     return [
         Carrier(
@@ -196,21 +216,25 @@ def _carriers(known: Sequence[_Known], devices: Mapping[str, int]) -> list[Carri
     ]  # fmt: skip
 
 
-def _course(
-    one: _Known, record: Record, devices: Mapping[str, int]
-) -> tuple[Route, list[Span]] | None:
-    """Along which route it is followed, and by whose fixes: from being picked up to its end."""
-    route = one.stored.plan.route
-    if route is None or record.picked_up_at is None:
-        return None
-    from_us_ = to_us(record.picked_up_at)
-    until_us = to_us(record.since) if record.final else FOR_EVER_US
-    spans = [
-        Span(devices[part.device], max(part.from_us, from_us_), min(part.to_us, until_us))
-        for part in one.custody
-        if part.device is not None and part.device in devices
-    ]
-    return route, [span for span in spans if span.from_us < span.to_us]
+def _courses(
+    known: Sequence[_Known], derived: Mapping[int, Derived], devices: Mapping[str, int]
+) -> dict[int, tuple[Route, list[Span]] | None]:
+    """Along which route each is followed, and by whose fixes: from being picked up to its end."""
+    courses: dict[int, tuple[Route, list[Span]] | None] = {}
+    for one in known:
+        route, record = one.stored.plan.route, derived[one.stored.number].record
+        if route is None or record.picked_up_at is None:
+            courses[one.stored.number] = None
+            continue
+        begun_us = to_us(record.picked_up_at)
+        until_us = to_us(record.since) if record.final else FOR_EVER_US
+        spans = [
+            Span(devices[part.device], max(part.from_us, begun_us), min(part.to_us, until_us))
+            for part in one.custody
+            if part.device is not None and part.device in devices
+        ]
+        courses[one.stored.number] = route, [span for span in spans if span.from_us < span.to_us]
+    return courses
 
 
 def _devices(custody: Sequence[Segment]) -> dict[str, int]:

@@ -134,6 +134,15 @@ async def save_course(conn: Connection, taken: Taken, course: Course, *, whole: 
         )
 
 
+async def put_off(conn: Connection, number: int, for_s: float) -> None:
+    """Leave a route that cannot be followed alone for so long."""
+    await conn.execute(
+        "UPDATE shipment_route SET next_at = now() + make_interval(secs => %s) "
+        "WHERE shipment_number = %s",
+        (for_s, number),
+    )
+
+
 async def mark_changed(conn: Connection, numbers: Sequence[int]) -> None:
     """Have shipments derived anew; their rows are the caller's already."""
     await conn.execute(_MARK, {"numbers": list(numbers)})
@@ -269,7 +278,11 @@ def _ending(ends: datetime) -> int:
 
 
 def _course(stored: bytes, parts: Sequence[Part]) -> Course:
-    return msgspec.structs.replace(_courses.decode(stored), parts=tuple(parts))
+    """What was kept of a fold; one that an older version kept otherwise begins anew."""
+    try:
+        return msgspec.structs.replace(_courses.decode(stored), parts=tuple(parts))
+    except msgspec.DecodeError:
+        return Course.of([part.span for part in parts])
 
 
 def _dumped(course: Course) -> bytes:
