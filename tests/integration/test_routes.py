@@ -159,6 +159,19 @@ async def test_standing_still_is_told_after_a_while_and_ends_with_moving(
     assert await office.troubles() == set()
 
 
+async def test_a_gap_in_the_fixes_is_no_standing_still(office: RoadOffice) -> None:
+    await carried(office, msgspec.structs.replace(ROUTED, limits=Limits(stalled_after_s=1_800)))
+    # Where it is seen again after an hour is where it was seen last.
+    way = drive(STOOD)
+    last = len(DEPOT_STOP) + 50
+    await office.feed(way[: last + 1] + way[last + 249 :])
+    await office.settle()
+    stopped = "SELECT data ->> 'reason' FROM event WHERE type = 'motion.stopped' AND time = %s"
+    assert await office.rows(stopped, [at(50)]) == [("gap",)]
+    assert await office.events("shipment.stalled") == []
+    assert await office.events() == []
+
+
 async def test_overdue_is_told_exactly_once_by_two_monitors_and_after_a_restart(
     office: RoadOffice, database_url: str
 ) -> None:

@@ -131,6 +131,16 @@ def test_a_loop_of_the_way_that_passes_near_is_no_short_cut() -> None:
     assert state.progress_m == pytest.approx(line.length_m, abs=60)
 
 
+def test_a_few_fixes_nearer_to_a_later_part_of_the_way_are_no_leap_to_it() -> None:
+    # Back 111 m beside the way out; some fixes on the way out stray towards it.
+    line = Line.of([(5.0, 0.0), (5.1, 0.0), (5.1, 0.001), (5.0, 0.001)])
+    state, told = run(fixes([*east(0, 30), *east(30, 33, north=0.8), *east(33, 40)]), line)
+    assert told == []
+    assert state.progress_m == pytest.approx(39 * STEP_M, abs=1)
+    strayed, _ = run(fixes([*east(0, 30), *east(30, 33, north=0.8)]), line)
+    assert strayed.progress_m == pytest.approx(29 * STEP_M, abs=1)
+
+
 def test_there_and_back_on_one_road_is_no_opposite_direction() -> None:
     line = Line.of([(5.0, 0.0), (5.1, 0.0), (5.0, 0.0)])
     state, told = run(fixes([*east(0, 100), *east(100, 0, step=-1)]), line)
