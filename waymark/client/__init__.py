@@ -24,7 +24,7 @@ from waymark.client.errors import (
     Unintelligible,
     WaymarkError,
 )
-from waymark.client.eta import Accuracy, Score
+from waymark.client.eta import Accuracy, Expected, Score, StopEta
 from waymark.client.events import Absence, Event, Explanation
 from waymark.client.exchange import Patience
 from waymark.client.feed import AsyncStream, BlockingStream
@@ -66,6 +66,7 @@ __all__ = [
     "Device",
     "Dwell",
     "Event",
+    "Expected",
     "Explanation",
     "FeedState",
     "Fence",
@@ -93,6 +94,7 @@ __all__ = [
     "Shipment",
     "Stop",
     "StopDetention",
+    "StopEta",
     "Times",
     "Unauthorized",
     "Unavailable",

@@ -1,4 +1,4 @@
-"""How right forecasts of arrival were."""
+"""When shipments will be where, and how right such forecasts were."""
 
 from datetime import datetime
 from typing import Literal
@@ -6,6 +6,47 @@ from typing import Literal
 import msgspec
 
 from waymark.client.calls import Call, Noun, Way, operation, path
+
+
+class StopEta(msgspec.Struct, frozen=True, kw_only=True):
+    """When a stop will be reached and left.
+
+    `arrive`, between `early` and `late`, and `depart` are for people: whole minutes that move when
+    it is worth it. p10, p50 and p90 are the forecast as it is now.
+    """
+
+    stop: int
+    arrive: datetime
+    early: datetime
+    late: datetime
+    depart: datetime
+    p10: datetime
+    p50: datetime
+    p90: datetime
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """What is expected of a shipment.
+
+    `state` is `expected`; `last_seen` when whoever carries it has been quiet for too long;
+    `unknown`; `over`. Only of `expected` are there times. `because` says why they were last told
+    anew; `at_risk` are the stops whose window it will hardly keep.
+    """
+
+    state: str
+    as_of: datetime | None = None
+    told_at: datetime | None = None
+    reason: str | None = None
+    because: str | None = None
+    path: str | None = None
+    remaining_m: float | None = None
+    stops: list[StopEta] = []
+    at_risk: list[int] = []
+    model: int | None = None
+
+    def of(self, stop: int) -> StopEta | None:
+        """What is expected of a stop."""
+        return next((one for one in self.stops if one.stop == stop), None)
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):

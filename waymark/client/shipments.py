@@ -10,6 +10,7 @@ from waymark.client.assets import CarriedBy, Carriers
 from waymark.client.calls import Body, Call, Noun, Page, Way, listing, operation, path
 from waymark.client.detention import Dwell, StopDetention
 from waymark.client.devices import Position
+from waymark.client.eta import Expected
 from waymark.client.events import Event
 
 
@@ -123,6 +124,7 @@ class Shipment(msgspec.Struct, frozen=True, kw_only=True):
     arriving_m: float = 2_000.0
     limits: Limits | None = None
     route: Route | None = None
+    eta: Expected | None = None
     attrs: dict[str, Any] = {}
     version: int
     created_at: datetime
