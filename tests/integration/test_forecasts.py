@@ -1,6 +1,7 @@
 """Forecasts of shipments on a real database: told once, stored, stale when nobody is heard."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from tests.integration.ingest_rig import START_US, pos
 from tests.integration.test_routes import DEPOT_STOP, ROUTED, WRONG_TURN, RoadOffice
 from tests.integration.test_routes import drive as wrong_turn
 from tests.integration.test_shipments import PLAN, STEP_S, Office, drive
+from tracking.custody import Ref
 from tracking.estimates import Estimate
 from tracking.eta import outlook
 from tracking.eta.engine import Engine, local_day_s
@@ -22,8 +24,10 @@ from tracking.eta.trip import Trip
 from tracking.shipment_fold import derive
 from tracking.shipments import PlannedWindow
 from tracking.store.connection import Connection, connect
+from tracking.store.custody import custody_of, numbers_of
+from tracking.store.eta_turn import take_due
 from tracking.store.shipment_edits import edit_shipment
-from tracking.times import from_us
+from tracking.times import from_us, to_us
 
 QUIET_S = 900.0
 # When the drive comes to the depot and to the shop, and leaves them: as in its own tests.
@@ -165,6 +169,33 @@ async def test_nobody_carries_it(office: Office) -> None:
     assert await office.rows("SELECT device_id, estimate IS NULL FROM shipment_eta") == [
         (None, False)
     ]
+
+
+async def test_who_carries_them_is_whom_custody_tells(office: Office) -> None:
+    rng, now = random.Random(5), at(0)
+    await office.asset(*(f"a{n}" for n in range(6)))
+    await office.feed([pos(f"d{n}", -600, 4.9, 0.0) for n in range(4)])
+    claims = [(f"asset/a{n}", f"asset/a{rng.randrange(n + 1, 7)}") for n in range(4)]
+    claims = [claim for claim in claims if claim[1] != "asset/a6"]
+    claims += [(f"device/d{n}", f"asset/a{rng.randrange(6)}") for n in range(4)]
+    for n in range(12):
+        await office.plan(msgspec.structs.replace(PLAN, id=f"s{n}"))
+        carrier = rng.choice([*(f"asset/a{i}" for i in range(6)), "device/gps", None])
+        claims += [] if carrier is None else [(f"shipment/s{n}", carrier)]
+    for load, carrier in claims:
+        await office.attach(load, carrier, rng.randrange(-1_000, -10), rng.choice([None, -5, 50]))
+    await office.settle()
+    ids = [f"s{n}" for n in range(12)]
+    custody = await custody_of(office.conn, office.tenant.id, [Ref("shipment", id_) for id_ in ids])
+    assert custody is not None
+    now_us = to_us(now)
+    wanted = [custody.segments(Ref("shipment", id_), now_us, now_us + 1)[0].device for id_ in ids]
+    due = await take_due(office.conn, now, 100)
+    numbers = await numbers_of(office.conn, office.tenant.id, "shipment", ids)
+    found = {one.number: one.carrier for one in due}
+    told = [found[numbers[id_]] for id_ in ids]
+    assert [None if one is None else one.device for one in told] == wanted
+    assert len(set(wanted)) > 2
 
 
 async def test_two_monitors_tell_each_change_once(office: Office, database_url: str) -> None:
