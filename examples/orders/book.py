@@ -129,7 +129,7 @@ class Book:
         """Work in an event: what it changes, what is told, and the cursor are one transaction.
 
         Were the cursor saved before, a crash in between would lose the event; were it saved
-        after, customers would be told twice.
+        after, the event would be worked in twice, which whatever counts or sends must not be.
         """
         with self._db:
             self._learn(event, "told")
