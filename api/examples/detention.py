@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from api.examples.fleet import POSITION
-from api.schemas.detention import Detentions, stops_waited_at
+from api.schemas.detention import Detentions, stops_waited_at, waited_stops
 from tracking.fence_input import ScheduleInput, WindowInput
 from tracking.shipments import Plan, Record, Stay, Stop, StopRecord
 from tracking.store.stays import Gap, SeenFix
@@ -23,13 +23,8 @@ _FIXES = {
     for n, (event, at) in enumerate(zip(_EVENTS, (_ARRIVED, _LEFT), strict=True))
 }  # fmt: skip
 _STAY = Stay(_ARRIVED, _LEFT, *_EVENTS)
-DETENTIONS = Detentions(
-    stops_waited_at(
-        Plan("s-1001", (Stop("delivery", "Shop 4", fence="shop-4", free_time_s=3_600.0),)),
-        Record("delivered", _LEFT, (StopRecord(_ARRIVED, _LEFT, done=True, stays=(_STAY,)),)),
-        _LEFT,
-        _FIXES,
-        [Gap(0, _ARRIVED + timedelta(minutes=20), _ARRIVED + timedelta(minutes=50))],
-    ),
-    None,
-)
+_PLAN = Plan("s-1001", (Stop("delivery", "Shop 4", fence="shop-4", free_time_s=3_600.0),), "o-77")
+_RECORD = Record("delivered", _LEFT, (StopRecord(_ARRIVED, _LEFT, done=True, stays=(_STAY,)),))
+_GAP = Gap(0, _ARRIVED + timedelta(minutes=20), _ARRIVED + timedelta(minutes=50))
+DETENTIONS = Detentions(stops_waited_at(_PLAN, _RECORD, _LEFT, _FIXES, [_GAP]), None)
+(WAITED_STOP,) = waited_stops(_PLAN, _RECORD, _LEFT)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 import numpy as np
 
+from api.schemas.detention import WaitedStop
 from tracking.feed import CloudEvent, PositionUpdate
 from tracking.quality import Quality
 from tracking.store.measurements import MeasurementPage
@@ -41,6 +42,13 @@ TRIP_COLUMNS: Kinds = {
     "start_lon": "number", "start_lat": "number", "end_lon": "number", "end_lat": "number",
     "distance_m": "number", "duration_s": "number", "max_speed_mps": "number",
     "late": "flag", "amended": "flag",
+}  # fmt: skip
+
+DETENTION_COLUMNS: Kinds = {
+    "shipment": "text", "order_ref": "text", "stop": "integer", "kind": "text", "name": "text",
+    "arrived_at": "time", "left_at": "time", "there_s": "number", "waited_s": "number",
+    "free_s": "number", "billable_s": "number", "billable_min": "integer", "started_at": "time",
+    "still_there": "flag",
 }  # fmt: skip
 
 _encoder = msgspec.json.Encoder()
@@ -147,6 +155,21 @@ class Trips:
     def columns(self) -> Columns:
         """By column."""
         return _struct_columns(self.trips, TRIP_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitedStops:
+    """Stops by their shipments."""
+
+    stops: Sequence[WaitedStop]
+
+    def lines(self) -> bytes:
+        """One line of JSON each."""
+        return _encoder.encode_lines(self.stops)
+
+    def columns(self) -> Columns:
+        """By column."""
+        return _struct_columns(self.stops, DETENTION_COLUMNS)
 
 
 def _struct_columns(rows: Sequence[object], kinds: Kinds) -> Columns:

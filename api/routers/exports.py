@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.conventions.problems import not_found
 from api.exports.batches import (
+    DETENTION_COLUMNS,
     EVENT_COLUMNS,
     MEASUREMENT_COLUMNS,
     POSITION_COLUMNS,
@@ -17,10 +18,12 @@ from api.exports.batches import (
     Measurements,
     Positions,
     Trips,
+    WaitedStops,
 )
 from api.exports.desk import File, Rows
 from api.identity.auth import Caller
 from api.schemas import exports as told
+from api.schemas.detention import waited_stops
 from api.schemas.parameters import Query as Asked
 from api.schemas.parameters import check_range, parse_bbox
 from api.services import services_of
@@ -33,7 +36,9 @@ from tracking.store.devices import devices_of
 from tracking.store.events import EventFilter, list_events
 from tracking.store.measurements import MeasurementFilter, read_measurements
 from tracking.store.position_pages import HistoryFilter, read_history
+from tracking.store.shipments import ShipmentFilter, list_shipments
 from tracking.store.trips import TripFilter, list_trips
+from tracking.times import utc_now
 
 router = APIRouter(prefix="/v1/exports", tags=["exports"])
 
@@ -133,6 +138,37 @@ async def trips(
 
     name = told.format_of(request, query.format, told.TABLES)
     file = File("trips", TRIP_COLUMNS, name, "*", _asked(query))
+    return await services_of(request).exports.answer(request, caller, file, rows)
+
+
+@router.get("/detention", **told.DETENTION)
+async def detention(
+    request: Request, caller: Caller, query: Annotated[told.DetentionExportQuery, Query()]
+) -> Response:
+    """Stops that were reached and what was waited there, those of the last made shipment first."""
+    check_range(query.start, query.end)
+    wanted = ShipmentFilter(of_party=query.party, reached_from=query.start, reached_until=query.end)
+
+    async def rows(conn: Connection) -> AsyncGenerator[Batch, None]:
+        before, now = None, utc_now()
+        while found := await list_shipments(
+            conn, caller.tenant_id, wanted, before=before, limit=PAGE
+        ):
+            yield WaitedStops(
+                [
+                    stop
+                    for one in found
+                    for stop in waited_stops(one.plan, one.record, now)
+                    if (query.start is None or query.start <= stop.arrived_at)
+                    and (query.end is None or stop.arrived_at < query.end)
+                ]
+            )
+            if len(found) < PAGE:
+                return
+            before = found[-1].number
+
+    name = told.format_of(request, query.format, told.TABLES)
+    file = File("detention", DETENTION_COLUMNS, name, "*", _asked(query))
     return await services_of(request).exports.answer(request, caller, file, rows)
 
 

@@ -1,6 +1,6 @@
 """What the api takes and tells about waiting at stops and what of it is to be paid."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -99,6 +99,25 @@ class StopDetention(msgspec.Struct, frozen=True):
     unseen: list[Unseen]
 
 
+class WaitedStop(msgspec.Struct, frozen=True):
+    """A stop that was reached, as a line of what is to be paid; see `Dwell`."""
+
+    shipment: str
+    order_ref: str | None
+    stop: int
+    kind: StopKind
+    name: str
+    arrived_at: Moment
+    left_at: Moment | None
+    there_s: float
+    waited_s: float
+    free_s: float | None
+    billable_s: float
+    billable_min: int
+    started_at: Moment | None
+    still_there: bool
+
+
 class Detentions(Page[StopDetention], frozen=True):
     """Of a shipment's stops those it was at, as of now; there is one page."""
 
@@ -133,6 +152,20 @@ def dwell_of(stop: Stop, stays: Sequence[Stay], now: datetime) -> Dwell | None:
     return _dwell(stop, stays, detention(stop, stays, to_us(now)), now) if stays else None
 
 
+def waited_stops(plan: Plan, record: Record, now: datetime) -> Iterator[WaitedStop]:
+    """A shipment's stops that were reached, in the order of the plan."""
+    for i, (stop, became) in enumerate(zip(plan.stops, record.stops, strict=True)):
+        if not became.stays:
+            continue
+        waiting = detention(stop, became.stays, to_us(now))
+        yield WaitedStop(
+            plan.id, plan.order_ref, i, stop.kind, stop.name,
+            became.stays[0].arrived_at, became.stays[-1].left_at,
+            started_at=_started_at(waiting),
+            **msgspec.structs.asdict(_dwell(stop, became.stays, waiting, now)),
+        )  # fmt: skip
+
+
 def stops_waited_at(
     plan: Plan,
     record: Record,
@@ -157,7 +190,7 @@ def stops_waited_at(
                 hours=stop.hours,
                 counts_from=None if window is None else window.start,
                 dwell=_dwell(stop, became.stays, waiting, now),
-                started_at=from_us(waiting.billable[0].from_us) if waiting.billable else None,
+                started_at=_started_at(waiting),
                 waited=_spans(waiting.waited),
                 billable=_spans(waiting.billable),
                 stays=[_stay(stay, fixes) for stay in became.stays],
@@ -179,6 +212,10 @@ def _dwell(stop: Stop, stays: Sequence[Stay], waiting: Detention, now: datetime)
         billable_min=waiting.billable_min,
         still_there=waiting.still_there,
     )
+
+
+def _started_at(waiting: Detention) -> datetime | None:
+    return from_us(waiting.billable[0].from_us) if waiting.billable else None
 
 
 def _spans(spans: Sequence[Span]) -> list[SpanView]:

@@ -7,8 +7,10 @@ from fastapi import Request
 from pydantic import Field
 
 from api.document.route import NDJSON, Content, documented
+from api.examples import detention
 from api.examples import fleet as examples
 from api.exports.batches import (
+    DETENTION_COLUMNS,
     EVENT_COLUMNS,
     MEASUREMENT_COLUMNS,
     POSITION_COLUMNS,
@@ -16,6 +18,7 @@ from api.exports.batches import (
     Kinds,
 )
 from api.exports.formats import FORMATS, FormatName, TableName, accepted
+from api.schemas.detention import WaitedStop
 from api.schemas.parameters import MAX_ITEMS, Box, QualityName, Query, Text, Time
 from tracking.feed import CloudEvent, PositionUpdate
 from tracking.store.measurements import Measurement
@@ -74,6 +77,13 @@ class TripExportQuery(_Window):
     format: TableName | None = Field(None, description="`ndjson` unless Accept says otherwise")
 
 
+class DetentionExportQuery(_Window):
+    """Which stops: those that were reached within `from` and `to`."""
+
+    party: Text | None = Field(None, description="Of shipments of this shipper, carrier, consignee")
+    format: TableName | None = Field(None, description="`ndjson` unless Accept says otherwise")
+
+
 def format_of(request: Request, given: str | None, names: tuple[str, ...]) -> str:
     """The format the query or the Accept header asks for; the query wins."""
     return given or accepted(request.headers.get("accept", ""), names) or names[0]
@@ -111,3 +121,4 @@ MEASUREMENTS = _described(
     "exportMeasurements", Measurement, examples.MEASUREMENT, MEASUREMENT_COLUMNS
 )
 TRIPS = _described("exportTrips", Trip, examples.TRIP, TRIP_COLUMNS)
+DETENTION = _described("exportDetention", WaitedStop, detention.WAITED_STOP, DETENTION_COLUMNS)

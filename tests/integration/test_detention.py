@@ -1,6 +1,8 @@
 """Waiting at stops: by fixes on a real database, and as the api tells it."""
 
-from datetime import timedelta
+import csv
+import io
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import msgspec
@@ -17,7 +19,7 @@ from tracking.fences import Schedule, Window
 from tracking.shipments import Override, Parties, Plan
 from tracking.store.keys import create_key
 from tracking.store.shipment_edits import edit_shipment, say
-from tracking.times import from_us, iso
+from tracking.times import from_us, iso, to_us
 
 # The drive stands at the shop from its fix 132 to 143, and is seen outside by 146.
 LEFT_S = 1_440
@@ -158,6 +160,37 @@ async def test_the_api_tells_what_is_to_be_paid_and_the_fixes_that_tell_so(
     assert (gap["from"], gap["to"]) == (at(133 * STEP_S), at(140 * STEP_S))
     begin, end = (START + timedelta(seconds=s, hours=5, minutes=45) for s in (1_330, 1_400))
     assert gap["because"] == f"not seen {begin:%H:%M}-{end:%H:%M}"
+
+
+async def test_what_was_waited_anywhere_is_a_file(
+    office: Office, database_url: str, valkey_url: str
+) -> None:
+    await office.plan(detaining())
+    await office.attach("shipment/s1", "device/gps")
+    await office.feed(drive("gps", end=180))
+    await office.settle()
+    depot, shop = (await office.shipment()).record.stops
+    assert shop.arrived_at
+    key = create_key(database_url, "default", "billing", "viewer")
+
+    async def lines(site: Site, **asked: str) -> list[dict[str, str]]:
+        answer = await site.get("/v1/exports/detention", format="csv", **asked)
+        assert answer.status_code == 200, answer.text
+        return list(csv.DictReader(io.StringIO(answer.text)))
+
+    async with api_site(database_url, valkey_url, key=key) as site:
+        both = await lines(site)
+        late = await lines(site, **{"from": iso(to_us(shop.arrived_at)), "party": "fast"})
+        assert await lines(site, to=iso(to_us(depot.arrived_at or shop.arrived_at))) == []
+        assert await lines(site, party="slow") == []
+        parquet = await site.get("/v1/exports/detention", format="parquet")
+        assert parquet.content[:4] == b"PAR1"
+        told = (await site.get("/v1/shipments/s1")).json()["stops"][1]["dwell"]
+    assert [(line["stop"], line["free_s"]) for line in both] == [("0", ""), ("1", "60")]
+    assert late == both[1:]
+    assert int(both[1]["billable_min"]) == told["billable_min"] > 0
+    assert float(both[1]["billable_s"]) == told["billable_s"]
+    assert datetime.fromisoformat(both[1]["started_at"]) == shop.arrived_at + timedelta(minutes=1)
 
 
 async def _shop(site: Site) -> Any:  # noqa: ANN401 -- JSON

@@ -136,6 +136,9 @@ class Findings:
         if response.status_code == 400:
             # Only one that was given out is a cursor.
             return bool(problem["field"] == "cursor" and "cursor=" in request.uri)
+        if response.status_code == 412:
+            # Only one that was read is the version there is.
+            return "If-Match" in request.headers
         # Rules between members, and names of what must be there: told with their place.
         self.explained[operation] += 1
         return bool(request.body and problem["field"])

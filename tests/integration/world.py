@@ -195,7 +195,7 @@ def _series(land: Land) -> None:
     land.ids["trips.id"] = began.id
     land.rows.event(land.ids["devices.name"], "trip.ended", time=later(120), data=drive)
     hour = {"from": _AT, "to": later(3_600).isoformat()}
-    for what in ("positions", "measurements", "events", "trips"):
+    for what in ("positions", "measurements", "events", "trips", "detention"):
         land.params[f"/v1/exports/{what}"] = hour
     land.params["/v1/devices/{name}/charts"] = hour
     line = {"device": land.ids["devices.name"], "t": _AT, "lon": 5.1, "lat": 52.1}

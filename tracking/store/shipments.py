@@ -27,6 +27,11 @@ _COLUMNS = (
 )
 _OVERRIDE = "o.id, o.act, o.at, o.stop, o.note, o.proof::text, o.made_by, o.made_at, o.withdrawn_at"
 
+_REACHED = (
+    "EXISTS (SELECT FROM jsonb_array_elements(s.record -> 'stops') b "
+    "WHERE (b ->> 'arrived_at')::timestamptz {})"
+)
+
 
 class StoredShipment(NamedTuple):
     """A shipment: its number in the database, its plan's version, and what became of it."""
@@ -47,7 +52,8 @@ class ShipmentFilter(NamedTuple):
     """Which shipments; None leaves that question open. `party` is who may see them.
 
     `start` and `end` are [start, end) of planned windows that any stop has; `carrier` an asset
-    that carries it now, `device` one that ever did.
+    that carries it now, `device` one that ever did. `reached_from` and `reached_until` are
+    [from, until) of when any stop was reached first.
     """
 
     party: str | None = None
@@ -60,6 +66,8 @@ class ShipmentFilter(NamedTuple):
     exceptions: tuple[str, ...] | None = None  # any of these
     start: datetime | None = None
     end: datetime | None = None
+    reached_from: datetime | None = None
+    reached_until: datetime | None = None
 
 
 async def list_shipments(
@@ -88,6 +96,8 @@ async def list_shipments(
         "AND name = %(device)s)": ("device", wanted.device),
         "s.planned_to >= %(start)s": ("start", wanted.start),
         "s.planned_from < %(end)s": ("end", wanted.end),
+        _REACHED.format(">= %(reached_from)s"): ("reached_from", wanted.reached_from),
+        _REACHED.format("< %(reached_until)s"): ("reached_until", wanted.reached_until),
         "s.number < %(before)s": ("before", before),
     }  # fmt: skip
     parts = ["s.tenant_id = %(tenant_id)s"]
