@@ -177,6 +177,11 @@ class LaneEta:
             features = _hopped(0.0, trips)
         return Sample(progress.now_s, prior_s + waits_s, left * ratio + waits_s, trips, features)
 
+    def size(self, here: Hashable, there: Hashable) -> float | None:
+        """How much there is between two places, by the median of those who went; None: nobody."""
+        rows = self._past.between(here, there)
+        return None if rows is None else float(np.median(rows.size))
+
     def state(self) -> State:
         """All a rolling one has learned of lanes of two places, to be saved."""
         state: State = {"correction": self._correction}

@@ -1,6 +1,7 @@
 """Which of several forecasts to believe: those that were right of late."""
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,17 @@ _SHARPNESS = 6.0
 
 
 class Trust:
-    """Weights for `n` experts, from the relative errors of the trips of the last `recent_s`."""
+    """Weights for `n` experts, from the relative errors of the trips of the last `recent_s`.
 
-    def __init__(self, n: int, *, recent_s: float = _RECENT_S) -> None:
+    `expected` are the errors they are thought to have until they show theirs; None: all alike.
+    """
+
+    def __init__(
+        self, n: int, *, recent_s: float = _RECENT_S, expected: Sequence[float] | None = None
+    ) -> None:
         self._n = n
         self._recent_s = recent_s
+        self._expected = np.full(n, _PRIOR_ERROR) if expected is None else np.array(expected)
         # When a trip ended, of each expert how many forecasts, and the sum of their errors.
         self._recent: deque[tuple[float, Floats, Floats]] = deque()
         self._samples = np.zeros(n)
@@ -53,7 +60,7 @@ class Trust:
             _, n, total = self._recent.popleft()
             self._samples -= n
             self._sums -= total
-        error = (self._sums + _PRIOR_N * _PRIOR_ERROR) / (self._samples + _PRIOR_N)
+        error = (self._sums + _PRIOR_N * self._expected) / (self._samples + _PRIOR_N)
         weight = np.maximum(error, 1e-3) ** -_SHARPNESS
         if said is not None:
             weight = np.where(said, weight, 0.0)

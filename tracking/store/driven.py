@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from tracking.eta.itinerary import lane_of
 from tracking.eta.lessons import Lesson, Told, Track, Unfit
-from tracking.shipments import Plan, place_name
+from tracking.shipments import Plan
 from tracking.store.arrays import PG_EPOCH_US, Int8s, Times, unpacked
 from tracking.store.connection import Connection
 from tracking.times import to_us
@@ -129,7 +130,7 @@ def _ended(row: Sequence[Any]) -> _Ended | Lesson:
     to = data["stop"]
     if to == since or max(to, since) >= len(stops):
         return Lesson(key, Unfit.CAME_BACK)
-    lane = (place_name(stops[since]), place_name(stops[to]))
+    lane = lane_of(stops[since], stops[to])
     # Whatever is in one truck is one drive, however many shipments that are.
     key = _key(f"{device_id} {to_us(departed)} {to_us(time)} {lane}".encode())
     return _Ended(key, departed, time, device_id, lane, (number, to))
