@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from tracking.eta.itinerary import Given, Site
+from tracking.eta.itinerary import Given, Site, left_last
 from tracking.eta.nearby import Place
 from tracking.eta.way import Way, way_of
 from tracking.route.follow import Progress
@@ -57,18 +57,28 @@ class Guide(NamedTuple):
         """How far along it something is; None: nowhere, or it has left it."""
         if record.at_stop is not None:
             return self.stops_m[record.at_stop]
-        if progress is None or progress.off_route or progress.progress_m is None:
+        if progress is not None and progress.off_route:
             return None
+        followed_m = None if progress is None else progress.progress_m
+        at_m = followed_m
+        if at_m is None:
+            # It has just left a stop, and is followed in a moment.
+            last = left_last(record)
+            last_m = None if last is None else self.stops_m[last]
+            if last_m is None:
+                return None
+            at_m = last_m / self.scale
         # The fix may be newer than what was followed.
-        seen = self.route.line.project(*here, near_m=progress.progress_m)
-        beside = seen.offset_m > self.route.detect_m
-        return (progress.progress_m if beside else seen.along_m) * self.scale
+        seen = self.route.line.project(*here, near_m=at_m)
+        if seen.offset_m <= self.route.detect_m:
+            return seen.along_m * self.scale
+        return None if followed_m is None else followed_m * self.scale
 
 
 def guide_of(route: Route, sites: Sequence[Site | None]) -> Guide:
     """A route made ready to be asked again and again."""
     line, way = route.line, _way_of(route.polyline)
-    scale = way.length_m / max(line.length_m, 1.0)
+    scale = max(way.length_m, 1.0) / max(line.length_m, 1.0)
     stops_m: list[float | None] = []
     # Stops follow each other along it, so one that it passes twice is told apart.
     last_m = 0.0

@@ -54,6 +54,12 @@ def test_who_has_left_the_route_has_no_way_to_the_next_stop_but_behind_it() -> N
     assert set(ways((5.02, 0.01), None)) == {2}
 
 
+def test_who_has_just_left_a_stop_on_the_route_follows_it() -> None:
+    assert ways((5.0, 0.01), None)[1] == ways((5.0, 0.01), 1_000.0)[1]
+    # Before the first stop it comes from anywhere.
+    assert set(ways((5.0, 0.01), None, done=0)) == {1, 2}
+
+
 def test_who_has_come_past_a_stop_finds_it_some_other_way() -> None:
     assert set(ways((5.0, 0.04), 0.04 * DEGREE_M)) == {2}
 
