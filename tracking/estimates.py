@@ -61,6 +61,7 @@ class Estimate(msgspec.Struct, frozen=True):
         remaining_m: to the next stop, along `path`.
         carrier: number of the device that took the fix.
         plan: the version of the plan it is about; of another one it says nothing.
+        near: a place, [lon, lat], in whose surroundings it has been since `near_since`.
         leave_at: when the stop it is at will be left.
         stored_at: the fix of the last forecasts that were kept.
         at_risk: stops whose window it will hardly keep.
@@ -76,6 +77,8 @@ class Estimate(msgspec.Struct, frozen=True):
     remaining_m: float
     carrier: int
     plan: int
+    near: tuple[float, float]
+    near_since: Moment
     leave_at: Moment | None = None
     stored_at: Moment | None = None
     off_route: bool = False

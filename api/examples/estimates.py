@@ -32,5 +32,7 @@ ESTIMATE = Estimate(
     remaining_m=28_410.4,
     carrier=1,
     plan=1,
+    near=(POSITION.lon, POSITION.lat),
+    near_since=_SEEN_AT,
     model=12,
 )

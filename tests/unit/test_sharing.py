@@ -40,7 +40,7 @@ def stop_estimate(stop: int, n: float) -> StopEstimate:
 
 ESTIMATE = Estimate(
     NOW, (stop_estimate(1, 30), stop_estimate(2, 60)), "first", "", NOW, "detour", 1.0,
-    carrier=1, plan=1, at_risk=(1,),
+    carrier=1, plan=1, near=(5.0, 52.0), near_since=NOW, at_risk=(1,),
 )  # fmt: skip
 
 

@@ -20,15 +20,19 @@ from tracking.shipments import Plan, Record, Stop, ahead, place_name
 # What a stay takes whose plan does not say, and how far one may be off: in parts of it.
 USUAL_STAY_S = 300.0
 _SHORT, _LONG = 0.5, 1.75
-# Who has stayed longer than planned stays on for this part of the excess; at most for all of it.
-_EXCESS = 0.25
+# Who has stayed longer than planned, or stands where nothing is planned, goes on for this part of
+# the time, and for all of it at p90: how long is not known but by how long it has been.
+EXCESS = 0.5
+# A light or a queue is less.
+_STANDS_S = 300.0
 
 
 class Here(NamedTuple):
-    """Where something was seen, and when, in Unix seconds."""
+    """Where something was seen, and when, in Unix seconds; it has been around there for so long."""
 
     place: Place
     time_s: float
+    still_s: float = 0.0
 
 
 class Site(NamedTuple):
@@ -73,10 +77,14 @@ class Ahead(NamedTuple):
 
 
 class Itinerary(NamedTuple):
-    """What is ahead, in order, and when the stop it is at will be left."""
+    """What is ahead, in order, and when the stop it is at will be left.
+
+    `waited_s` is for how long it has been staying although nothing was planned any more.
+    """
 
     leave: Spread | None
     ahead: list[Ahead]
+    waited_s: float = 0.0
 
 
 def itinerary(
@@ -92,10 +100,15 @@ def itinerary(
 
     Without a way it is as the crow flies, and the engine knows the usual detour.
     """
-    at = record.at_stop
-    leave = None if at is None else _leaving(plan.stops[at], record, here.time_s)
-    moment, place = leave or Spread.at(here.time_s), here.place
-    since = left_last(record) if at is None else at
+    at, place = record.at_stop, here.place
+    since, leave = at, None
+    if at is None:
+        since = left_last(record)
+        waited_s = here.still_s if here.still_s >= _STANDS_S else 0.0
+        moment = _goes_on(here.time_s, Spread.at(0.0), waited_s)
+    else:
+        leave, waited_s = _leaving(plan.stops[at], record, here.time_s)
+        moment = leave
     left_m = driving_s = usual_s = 0.0
     found: list[Ahead] = []
     for stop in ahead(plan, record):
@@ -119,7 +132,7 @@ def itinerary(
                 "detour" if way is None else way.kind, lane,
             )
         )  # fmt: skip
-    return Itinerary(leave, found)
+    return Itinerary(leave, found, waited_s)
 
 
 def lane_of(since: Stop, to: Stop) -> tuple[str, str]:
@@ -133,23 +146,25 @@ def stay(stop: Stop) -> Spread:
     return Spread(_SHORT * usual_s, usual_s, _LONG * usual_s)
 
 
-def _leaving(stop: Stop, record: Record, now_s: float) -> Spread:
-    """When the stop it is at will be left."""
+def _leaving(stop: Stop, record: Record, now_s: float) -> tuple[Spread, float]:
+    """When the stop it is at will be left, and for how long it should have been by now."""
     became = record.stops[record.at_stop or 0]
     # It may have been here before.
     here_s = max(record.since, became.arrived_at or record.since).timestamp()
     served_s = _served_s(stop, here_s)
     whole = stay(stop)
     if now_s < served_s:
-        return Spread.at(served_s).plus(whole)
+        return Spread.at(served_s).plus(whole), 0.0
     elapsed_s = now_s - served_s
+    left = whole.mapped(lambda planned_s: max(planned_s - elapsed_s, 0.0))
     excess_s = max(elapsed_s - whole.p50_s, 0.0)
-    left_s = max(whole.p50_s - elapsed_s, _EXCESS * excess_s)
-    return Spread(
-        now_s + min(max(whole.p10_s - elapsed_s, 0.0), left_s),
-        now_s + left_s,
-        now_s + max(whole.p90_s - elapsed_s, excess_s, left_s),
-    )
+    return _goes_on(now_s, left, excess_s), excess_s
+
+
+def _goes_on(now_s: float, left: Spread, excess_s: float) -> Spread:
+    """When a stay ends of which so much is left, or which is so much too long already."""
+    p50_s = max(left.p50_s, EXCESS * excess_s)
+    return Spread(now_s + min(left.p10_s, p50_s), now_s + p50_s, now_s + max(left.p90_s, excess_s))
 
 
 def _served(stop: Stop, arrive: Spread) -> Spread:

@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from h3.api import numpy_int as h3
 
 from tracking.estimates import Estimate, Reason, StopEstimate
 from tracking.eta.engine import Engine
 from tracking.eta.itinerary import Ahead, Given, Here, Itinerary, Site, itinerary
+from tracking.eta.nearby import Place
 from tracking.eta.reasons import Now, Why, first, why
 from tracking.eta.risk import Risk, risks
 from tracking.eta.telling import moment, told, told_leaving
@@ -19,6 +21,8 @@ from tracking.times import iso, to_us
 _KEEP_EVERY_S = 300.0
 _KEPT = 10
 # A near stop is looked at often; one twenty times as far ahead twenty times as seldom.
+# Who stays within stands still, as far as receivers can tell.
+_AROUND_M = 100.0
 _NEAR_S, _FAR_S, _LOOKS_AHEAD = 10.0, 120.0, 20.0
 
 
@@ -63,17 +67,23 @@ def look(plan: Plan, record: Record, before: Estimate | None, seen: Seen, engine
     `before` is the estimate after the last look. The events are dated at the fix, so a look that
     is repeated tells the same ones.
     """
-    found = itinerary(plan, record, seen.sites, seen.here, engine=engine, ways=seen.ways)
     now_s = seen.here.time_s
+    near, near_since = _near(before, seen)
+    here = seen.here._replace(still_s=now_s - near_since.timestamp())
+    found = itinerary(plan, record, seen.sites, here, engine=engine, ways=seen.ways)
     cause = None if before is None else _cause(before, seen)
-    now = Now(plan, record, now_s, cause, seen.model)
+    now = Now(plan, record, now_s, cause, seen.model, found.waited_s)
     known = {} if before is None else {one.stop: one for one in before.stops}
     stops: list[StopEstimate] = []
     tellings: list[_Telling] = []
     for one in found.ahead:
         was = known.get(one.stop)
         at_once = cause is not None or (was is not None and was.basis.path != one.path)
-        stops.append(told(was, one, now_s, model=seen.model, at_once=at_once))
+        stops.append(
+            told(
+                was, one, now_s, model=seen.model, at_once=at_once, waited_s=found.waited_s
+            )
+        )  # fmt: skip
         if was is None:
             tellings.append(_Telling(None, stops[-1], first(one)))
         elif stops[-1].arrive != was.arrive:
@@ -86,6 +96,8 @@ def look(plan: Plan, record: Record, before: Estimate | None, seen: Seen, engine
     keep = tellings or before is None or _kept_long_ago(before, now_s)
     estimate = msgspec.structs.replace(
         _estimate(before, seen, found, stops, tellings),
+        near=near,
+        near_since=near_since,
         leave_at=_leave_at(before, record, found, now_s),
         at_risk=tuple(stop for stop in sorted(at_risk) if record.stops[stop].arrived_at is None),
     )
@@ -132,7 +144,17 @@ def _leave_at(
         return None
     # Of this stay, not of one before it.
     same = before is not None and record.since <= before.as_of
-    return told_leaving(before.leave_at if before and same else None, found.leave.p50_s, now_s)
+    was_at = before.leave_at if before and same else None
+    return told_leaving(was_at, found.leave.p50_s, now_s, found.waited_s)
+
+
+def _near(before: Estimate | None, seen: Seen) -> tuple[Place, datetime]:
+    """Around which place it has been, and since when."""
+    if before is not None and before.carrier == seen.carrier:
+        away_m = h3.great_circle_distance(before.near[::-1], seen.here.place[::-1], unit="m")
+        if away_m <= _AROUND_M:
+            return before.near, before.near_since
+    return seen.here.place, moment(seen.here.time_s)
 
 
 def _estimate(
@@ -160,6 +182,8 @@ def _estimate(
         remaining_m=0.0 if following is None else round(following.leg_m, 1),
         carrier=seen.carrier,
         plan=seen.version,
+        near=seen.here.place,
+        near_since=as_of,
         stored_at=None if before is None else before.stored_at,
         off_route=bool(seen.off_route),
         model=seen.model,

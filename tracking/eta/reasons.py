@@ -20,6 +20,7 @@ class Now(NamedTuple):
     Attributes:
         cause: what is known to have happened since the last look, if anything.
         model: the version of what was learned.
+        waited_s: for how long it has been standing or staying although nothing was planned.
     """
 
     plan: Plan
@@ -27,6 +28,7 @@ class Now(NamedTuple):
     time_s: float
     cause: Reason | None
     model: int
+    waited_s: float = 0.0
 
 
 # Of what is usual; less is no difference.
@@ -46,31 +48,35 @@ def first(found: Ahead) -> Why:
 
 def why(basis: Basis, found: Ahead, moved_s: float, now: Now) -> Why:
     """Of an arrival that is told `moved_s` later than it was on that basis."""
-    how = f"{_minutes(abs(moved_s))} {'later' if moved_s > 0 else 'earlier'}"
     if now.cause in _KNOWN:
-        return Why(now.cause, f"{how}: {_KNOWN[now.cause]}")
-    if now.cause == "new_path" or found.path != basis.path:
-        return Why("new_path", f"{how}: there is another way to go, {_way(found)}")
-    parts = _parts(basis, found, now)
-    reason = max(parts, key=lambda part: parts[part] * moved_s)
-    part_s = parts[reason]
-    if reason == "traffic" and now.model != basis.model:
-        return Why("model_changed", f"{how}: more was learned of past trips{_seen(found)}")
+        reason, words = now.cause, _KNOWN[now.cause]
+    elif now.cause == "new_path" or found.path != basis.path:
+        reason, words = "new_path", f"there is another way to go, {_way(found)}"
+    elif moved_s > 0 and now.waited_s and now.record.at_stop is None:
+        reason, words = "progress", f"it has stood still for {_minutes(now.waited_s)}"
+    else:
+        parts = _parts(basis, found, now)
+        reason = max(parts, key=lambda part: parts[part] * moved_s)
+        words = _words(reason, parts[reason], basis, found, now)
+        if reason == "traffic" and now.model != basis.model:
+            reason, words = "model_changed", f"more was learned of past trips{_seen(found)}"
+    return Why(reason, f"{_minutes(abs(moved_s))} {'later' if moved_s > 0 else 'earlier'}: {words}")
+
+
+def _words(reason: Reason, part_s: float, basis: Basis, found: Ahead, now: Now) -> str:
+    """Of a part of the way that is so much longer than expected; below zero: less long."""
+    more = "longer" if part_s > 0 else "less long"
+    by = f"{_minutes(abs(part_s))} {more} than expected"
     if reason == "traffic":
-        more = "longer" if part_s > 0 else "less long"
-        return Why(
-            "traffic", f"{how}: {_way(found)} take {_minutes(abs(part_s))} {more} than expected"
-            f"{_seen(found)}",
-        )  # fmt: skip
+        return f"{_way(found)} take {by}{_seen(found)}"
     if reason == "progress":
         pace = "more slowly" if part_s > 0 else "faster"
         gone_m = max(basis.left_m - found.left_m, 0.0)
         took = _minutes(now.time_s - basis.at_s)
-        return Why("progress", f"{how}: it came on {pace} than expected, {_km(gone_m)} in {took}")
-    stay = "longer" if part_s > 0 else "less long"
+        return f"it came on {pace} than expected, {_km(gone_m)} in {took}"
     at = now.record.at_stop if now.record.at_stop is not None else left_last(now.record)
     where = "on the way" if at is None else f"at {now.plan.stops[at].name}"
-    return Why(reason, f"{how}: the stay {where} is {_minutes(abs(part_s))} {stay} than expected")
+    return f"the stay {where} is {by}"
 
 
 def _parts(basis: Basis, found: Ahead, now: Now) -> dict[Reason, float]:

@@ -11,7 +11,7 @@ from math import ceil, floor
 from typing import NamedTuple
 
 from tracking.estimates import Basis, StopEstimate
-from tracking.eta.itinerary import Ahead
+from tracking.eta.itinerary import EXCESS, Ahead
 from tracking.times import from_us
 
 _MINUTE_S = 60.0
@@ -57,14 +57,22 @@ def damped(
 
 
 def told(
-    before: StopEstimate | None, found: Ahead, now_s: float, *, model: int, at_once: bool = False
+    before: StopEstimate | None,
+    found: Ahead,
+    now_s: float,
+    *,
+    model: int,
+    at_once: bool = False,
+    waited_s: float = 0.0,
 ) -> StopEstimate:
     """The estimate of a stop after a look; the range and the leaving go with the arrival.
 
     `at_once`: people know of what happened, or will ask about it, so any minute is worth telling.
+    Who has been waiting for `waited_s` would be told later with every look, and is by steps that
+    grow with it.
     """
     arrive, leave = found.arrive, found.leave
-    step_s = step_of(arrive.p50_s - now_s)
+    step_s = step_of(arrive.p50_s - now_s, waited_s)
     forecasts_s = (arrive.p50_s, arrive.p10_s, arrive.p90_s, leave.p50_s)
     basis = Basis(now_s, found.left_m, found.driving_s, found.staying_s, found.path, model)
     if before is None:
@@ -98,11 +106,13 @@ def told(
     )
 
 
-def told_leaving(before: datetime | None, leave_s: float, now_s: float) -> datetime:
+def told_leaving(
+    before: datetime | None, leave_s: float, now_s: float, waited_s: float
+) -> datetime:
     """When the stop it is at will be left: by steps too, though each at its first look."""
     if before is None:
         return moment(nearest_minute(leave_s))
-    held, step_s = Held(before.timestamp()), step_of(leave_s - now_s)
+    held, step_s = Held(before.timestamp()), step_of(leave_s - now_s, waited_s)
     at_once = abs(leave_s - held.told_s) > step_s
     found = damped(
         held, leave_s, now_s, step_s=step_s, at_once=at_once, rounded=nearest_minute
@@ -110,9 +120,9 @@ def told_leaving(before: datetime | None, leave_s: float, now_s: float) -> datet
     return moment(found.told_s)
 
 
-def step_of(left_s: float) -> float:
+def step_of(left_s: float, waited_s: float = 0.0) -> float:
     """By how much a time so far ahead must be wrong to be told anew."""
-    return max(_STEP_S, _STEP_PART * left_s)
+    return max(_STEP_S, _STEP_PART * left_s, EXCESS * waited_s)
 
 
 def moment(time_s: float) -> datetime:

@@ -60,7 +60,8 @@ def look(plan: Plan, became: Record, engine: Engine | None = None, **members: An
         for stop in plan.stops
     ]
     return itinerary(
-        plan, became, sites, Here((5.0, 52.0), NOW_S), engine=engine or Steady(),
+        plan, became, sites, Here((5.0, 52.0), NOW_S, members.get("still_s", 0.0)),
+        engine=engine or Steady(),
         ways=members.get("ways", {}),
     )  # fmt: skip
 
@@ -123,7 +124,7 @@ def test_a_pickup_is_not_expected_before_it_is_planned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "left_s", "most_s"), [(2, 480.0, 930.0), (12, 30.0, 330.0), (30, 300.0, 1_200.0)]
+    ("minutes", "left_s", "most_s"), [(2, 480.0, 930.0), (12, 60.0, 330.0), (30, 600.0, 1_200.0)]
 )
 def test_a_stay_under_way_takes_the_rest_of_it_and_a_long_one_goes_on(
     minutes: int, left_s: float, most_s: float
@@ -140,6 +141,17 @@ def test_a_stay_under_way_takes_the_rest_of_it_and_a_long_one_goes_on(
     assert found.leave.p90_s - NOW_S == pytest.approx(most_s)
     [shop] = found.ahead
     assert shop.arrive.p50_s == pytest.approx(found.leave.p50_s + shop.leg_m / 10)
+
+
+@pytest.mark.parametrize(("still_s", "waits_s"), [(240.0, 0.0), (1_200.0, 600.0)])
+def test_who_stands_on_the_way_is_expected_to_go_on_standing(
+    still_s: float, waits_s: float
+) -> None:
+    planned = plan(delivery(SHOP))
+    [shop] = look(planned, record(planned, next_stop=0), still_s=still_s).ahead
+    assert shop.arrive.p50_s == pytest.approx(NOW_S + waits_s + shop.driving_s)
+    assert shop.arrive.p90_s - shop.arrive.p50_s >= waits_s
+    assert shop.staying_s == pytest.approx(waits_s, abs=1e-3)
 
 
 def test_a_way_that_is_known_is_followed() -> None:

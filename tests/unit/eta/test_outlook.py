@@ -136,6 +136,19 @@ def test_a_stay_that_goes_on_is_the_reason() -> None:
     assert len(found) <= 6
 
 
+def test_who_stands_for_hours_is_told_less_and_less_often() -> None:
+    """A pause, a breakdown or a night in the yard: each look is later than the one before."""
+    trip = Trip()
+    trip.look(0, 5.0)
+    told = [(minute, trip.told(minute, 5.1)) for minute in range(10, 610)]
+    found = [(minute, one) for minute, one in told if one is not None]
+    assert len(found) <= 16
+    assert {one[0] for _, one in found} == {"progress"}
+    assert found[-1][1][1].split(": ")[1].startswith("it has stood still for")
+    # It drives on: soon that is told too.
+    assert any(trip.told(minute, 5.1 + 0.01 * (minute - 609)) for minute in range(610, 614))
+
+
 def test_leaving_the_route_and_coming_back_are_told_at_once() -> None:
     trip = Trip()
     way = way_of([(5.0, 52.0), (5.3, 52.0)])
