@@ -3,6 +3,7 @@
 `pip install pyvalhalla osrm-bindings osmium`, on Python 3.12 or later, brings all of them.
 """
 
+import asyncio
 import importlib
 import importlib.util
 import json
@@ -13,10 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from ingest.roads import open_roads
+from ingest.forecasts import Forecaster
+from ingest.roads import RoadBook, open_roads
+from tests.integration.hooks_rig import eventually
+from tests.integration.ingest_rig import START_US, pos
+from tests.integration.test_shipments import Office
 from tests.services import accepts, free_port, wait_until
 from tracking.errors import RoadsUnavailable, SettingsError
 from tracking.roads import RoadsKind, RoadSource
+from tracking.shipments import Place, Plan, Stop
+from tracking.times import from_us
 
 # A grid of streets, 206 m apart from west to east and 200 m from south to north.
 LON, LAT, SIDE, EAST, NORTH = 5.10, 52.05, 12, 0.003, 0.0018
@@ -142,6 +149,40 @@ async def test_an_engine_says_what_it_does_not_understand(source: RoadSource) ->
     async with open_roads(source, "auto") as roads:
         with pytest.raises(RoadsUnavailable, match=r"nvalid|nsufficient|locations"):
             await roads.path([HERE])
+
+
+async def test_a_forecast_goes_by_the_way_that_an_engine_tells(
+    source: RoadSource, database_url: str
+) -> None:
+    stops = (Stop("pickup", "Corner", Place(*HERE)), Stop("delivery", "Shop", Place(*THERE)))
+    async with (
+        Office(database_url) as office,
+        open_roads(source, "auto") as roads,
+        asyncio.TaskGroup() as tasks,
+    ):
+        book = RoadBook(roads, database_url, per_s=100)
+        keeping = tasks.create_task(book.keep())
+        await office.feed([pos("gps", -600, *HERE)])
+        await office.plan(Plan("s1", stops))
+        await office.attach("shipment/s1", "device/gps")
+        # Off along the southernmost street.
+        street = [pos("gps", 10 * i, LON + 0.001 * i, LAT) for i in range(20)]
+        await office.feed(street[:10])
+        await office.settle()
+        forecaster = Forecaster(900.0, roads=book)
+        await forecaster.turn(office.conn, from_us(START_US + 90_000_000))
+        way = "SELECT count(*) FROM road_path WHERE points IS NOT NULL AND shipment_number > 0"
+        await eventually(lambda: office.rows(way), lambda rows: rows == [(1,)], "the way")
+        await forecaster.turn(office.conn, from_us(START_US + 91_000_000))
+        found = await office.rows(
+            "SELECT estimate ->> 'path', (estimate ->> 'remaining_m')::float8 FROM shipment_eta"
+        )
+        keeping.cancel()
+    [(path, remaining_m)] = found
+    assert path == "roads"
+    # 9 thousandths of a degree have been driven eastwards; the shop begins before its place.
+    shortest_m = 1_472 + 1_992 - 150
+    assert shortest_m - 20 < remaining_m < shortest_m + 500
 
 
 async def test_a_folder_without_tiles_is_refused(tmp_path: Path) -> None:
