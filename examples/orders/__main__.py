@@ -18,7 +18,7 @@ async def follow(waymark: AsyncWaymark, book: Book) -> None:
 
 
 async def _begin(waymark: AsyncWaymark, book: Book) -> None:
-    """What is there so far. The cursor comes first: what happens meanwhile then comes twice."""
+    """What is there so far. The cursor comes first: what happens meanwhile lies behind it."""
     cursor = 0
     async for newest in waymark.events.list(order="desc"):
         cursor = newest.cursor
@@ -38,16 +38,16 @@ def main() -> None:
     """Run the service, or show what it knows."""
     parser = arguments("orders", "Keeps what is known of each order, and tells customers.")
     given = parser.parse_args()
-    book = Book(given.db)
-    if given.show:
-        show(book.truth())
-        return
+    with Book(given.db) as book:
+        if given.show:
+            show(book.truth())
+            return
 
-    async def serve() -> None:
-        async with client(given.url) as waymark:
-            await follow(waymark, book)
+        async def serve() -> None:
+            async with client(given.url) as waymark:
+                await follow(waymark, book)
 
-    run(serve)
+        run(serve)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from examples.program import opened
 from waymark.client import Event
@@ -112,6 +112,12 @@ class Book:
     def __init__(self, path: str) -> None:
         self._db = opened(path, _SCHEMA)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
     @property
     def cursor(self) -> int | None:
         """Where to go on in the feed; None: begin with a snapshot."""
@@ -119,10 +125,14 @@ class Book:
         return None if row is None else int(row[0])
 
     def begin(self, events: Iterable[Event], cursor: int) -> None:
-        """Take what there is before the feed's `cursor`: all of it and the cursor, or nothing."""
+        """Take what there is up to the feed's `cursor`: all of it and the cursor, or nothing.
+
+        What happened while it was read lies behind the cursor: the feed brings it, as news.
+        """
         with self._db:
             for event in events:
-                self._learn(event, "known")
+                if event.cursor <= cursor:
+                    self._learn(event, "known")
             self._reach(cursor)
 
     def take(self, event: Event) -> None:

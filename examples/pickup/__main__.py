@@ -120,17 +120,17 @@ def main() -> None:
     parser = arguments("pickup", "Asks for pickups, and plans those anew that were tried in vain.")
     parser.add_argument("--port", type=int, default=8090, help="where it listens (8090)")
     given = parser.parse_args()
-    counter = Counter(given.db)
-    if given.show:
-        show(counter.truth())
-        return
-    secret = required("WEBHOOK_SECRET")
+    with Counter(given.db) as counter:
+        if given.show:
+            show(counter.truth())
+            return
+        secret = required("WEBHOOK_SECRET")
 
-    async def listen() -> None:
-        async with client(given.url) as waymark:
-            await serve(Service(waymark, counter, secret), given.port)
+        async def listen() -> None:
+            async with client(given.url) as waymark:
+                await serve(Service(waymark, counter, secret), given.port)
 
-    run(listen)
+        run(listen)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from examples.program import opened
 from waymark.client import Event, Pickup
@@ -62,6 +62,12 @@ class Counter:
 
     def __init__(self, path: str) -> None:
         self._db = opened(path, _SCHEMA, synchronous="FULL")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
 
     def ask(self, id_: str, body: Mapping[str, Any]) -> bool:
         """Write down that a pickup is wanted; False when it is already."""

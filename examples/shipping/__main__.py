@@ -67,16 +67,16 @@ def main() -> None:
     """Run the service, or show what it knows."""
     parser = arguments("shipping", "Keeps a copy of all shipments, their stops and troubles.")
     given = parser.parse_args()
-    desk = Desk(given.db)
-    if given.show:
-        show(desk.truth())
-        return
+    with Desk(given.db) as desk:
+        if given.show:
+            show(desk.truth())
+            return
 
-    async def serve() -> None:
-        async with client(given.url) as waymark:
-            await Follower(waymark, desk).follow()
+        async def serve() -> None:
+            async with client(given.url) as waymark:
+                await Follower(waymark, desk).follow()
 
-    run(serve)
+        run(serve)
 
 
 if __name__ == "__main__":

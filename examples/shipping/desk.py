@@ -7,7 +7,7 @@ a whole. A hint may come twice or be one of many; the copy is the same.
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from examples.program import opened
 from waymark.client import Shipment
@@ -44,6 +44,12 @@ class Desk:
 
     def __init__(self, path: str) -> None:
         self._db = opened(path, _SCHEMA)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
 
     @property
     def cursor(self) -> int | None:

@@ -35,14 +35,14 @@ async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
 async def door(tmp_path: Path) -> AsyncIterator[str]:
     """The pickup service's address; its Waymark is away."""
     port = free_port()
-    counter = Counter(str(tmp_path / "pickup.db"))
     async with AsyncWaymark(f"http://127.0.0.1:{free_port()}", key="wmk_none") as waymark:
-        serving = asyncio.create_task(serve(Service(waymark, counter, SECRET), port))
-        await asyncio.to_thread(wait_until, lambda: accepts(port), "the service listens")
-        yield f"http://127.0.0.1:{port}"
-        serving.cancel()
-        with suppress(asyncio.CancelledError):
-            await serving
+        with Counter(str(tmp_path / "pickup.db")) as counter:
+            serving = asyncio.create_task(serve(Service(waymark, counter, SECRET), port))
+            await asyncio.to_thread(wait_until, lambda: accepts(port), "the service listens")
+            yield f"http://127.0.0.1:{port}"
+            serving.cancel()
+            with suppress(asyncio.CancelledError):
+                await serving
 
 
 def complaint(folder: Path, name: str, *arguments: str, **env: str) -> list[str]:

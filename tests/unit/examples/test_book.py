@@ -1,6 +1,6 @@
 """The order service's book: facts by revision, and what customers are told of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ def event(cursor: int, type_: str, *, id_: str = "", minute: int = 0, **more: An
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Book:
-    return Book(str(tmp_path / "orders.db"))
+def book(tmp_path: Path) -> Iterator[Book]:
+    with Book(str(tmp_path / "orders.db")) as book:
+        yield book
 
 
 @pytest.fixture
@@ -48,10 +49,13 @@ def said(book: Book) -> list[tuple[str, str]]:
 
 def test_it_goes_on_behind_the_last_event_it_worked_in(tmp_path: Path) -> None:
     path = str(tmp_path / "orders.db")
-    assert Book(path).cursor is None
-    Book(path).begin([], 7)
-    Book(path).take(event(9, "shipment.delayed", stop=1))
-    assert Book(path).cursor == 9
+    with Book(path) as book:
+        assert book.cursor is None
+        book.begin([], 7)
+    with Book(path) as book:
+        assert book.cursor == 7
+        book.take(event(9, "shipment.delayed", stop=1))
+        assert book.cursor == 9
 
 
 def test_a_status_is_the_last_in_time_whatever_came_first(book: Book, tell: Tell) -> None:
@@ -89,11 +93,12 @@ def test_a_time_put_right_is_told_nobody_and_what_never_was_is_withdrawn_once(
 
 
 def test_what_was_so_before_it_began_is_told_nobody(book: Book, tell: Tell) -> None:
-    late = event(1, "shipment.delayed", stop=1)
-    book.begin([late], 2)
-    book.take(event(3, "shipment.delayed", stop=1, minute=1))
-    assert said(book) == [("known", "delayed at 1")]
-    tell(4, None, "planned")
+    late, meanwhile = event(1, "shipment.delayed", stop=1), event(3, "shipment.delayed", stop=2)
+    book.begin([late, meanwhile], 2)
+    book.take(meanwhile)
+    book.take(event(4, "shipment.delayed", stop=1, minute=1))
+    assert said(book) == [("known", "delayed at 1"), ("told", "delayed at 2")]
+    tell(5, None, "planned")
     assert book.truth()["orders"]["o1"]["delayed"] == 1
 
 

@@ -1,5 +1,6 @@
 """The pickup service's counter: each webhook once, and what is still to be done."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,11 +19,11 @@ FAILED = Event(
 
 
 @pytest.fixture
-def counter(tmp_path: Path) -> Counter:
-    counter = Counter(str(tmp_path / "pickup.db"))
-    counter.ask("p1", {"place": {"lon": 5, "lat": 52}})
-    counter.made("p1")
-    return counter
+def counter(tmp_path: Path) -> Iterator[Counter]:
+    with Counter(str(tmp_path / "pickup.db")) as counter:
+        counter.ask("p1", {"place": {"lon": 5, "lat": 52}})
+        counter.made("p1")
+        yield counter
 
 
 def test_the_same_wish_twice_is_one(counter: Counter) -> None:
