@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.api_site import Site
+from tests.integration.api_site import NOON, Site
 from tests.integration.test_api_shipments import STOPS, ids, plan, site
 from tracking.route.polyline import encode
 
@@ -33,6 +33,10 @@ async def test_a_route_is_taken_as_geojson_or_polyline_and_told_as_geojson(site:
         line = {"polyline": encode(LINE, precision), "precision": precision}
         patched = await site.client.patch("/v1/shipments/s1", json={"route": {"line": line}})
         assert patched.json()["route"]["line"] == made["route"]["line"], patched.text
+    # It is followed once it is on its way, and not without a route any more.
+    left = {"act": "departed", "stop": 0, "at": NOON.isoformat()}
+    said = await site.client.post("/v1/shipments/s1/overrides", json=left)
+    assert said.json()["route"]["line"] == made["route"]["line"], said.text
     removed = await site.client.patch("/v1/shipments/s1", json={"route": None})
     assert removed.json()["route"] is None
 

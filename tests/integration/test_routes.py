@@ -1,8 +1,11 @@
 """Shipments that leave their route, turn round, stand still and are overdue, on a real database."""
 
+import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,13 +13,15 @@ import pytest
 
 from ingest import routes
 from ingest.mqtt import Message
+from ingest.repair import FencesBehind
 from ingest.shipments import turn
 from tests.integration.ingest_rig import START_US, pos
-from tests.integration.test_shipments import PLAN, STEP_DEG, STEP_S, Office
+from tests.integration.test_shipments import PLAN, STEP_DEG, STEP_S, Office, ref
+from tracking.custody import Claim
 from tracking.route.polyline import encode
 from tracking.shipments import LINE_DIGITS, Limits, Plan, PlannedWindow, Route
-from tracking.store.attachments import detach
-from tracking.store.connection import connect
+from tracking.store.attachments import attach, detach
+from tracking.store.connection import Connection, connect
 from tracking.store.erasures import erase_device
 from tracking.store.shipment_edits import edit_shipment
 from tracking.times import from_us
@@ -293,6 +298,59 @@ async def test_any_order_of_messages_ends_in_the_same_troubles(
         shown = (await office.shipment()).progress
         assert shown is not None
         assert shown.progress_m == pytest.approx(100 * 111.32, abs=15)
+
+
+async def edit(office: RoadOffice, database_url: str, ids: Sequence[str]) -> None:
+    """Load shipments on the truck, and change the route of each to and fro."""
+    wider = msgspec.structs.replace(ROUTE, detect_m=400.0)
+    async with await connect(database_url, name="editor") as conn:
+        for id_ in ids:
+            claim = Claim(ref(f"shipment/{id_}"), ref("asset/truck"), START_US)
+            await attach(conn, office.tenant.id, claim, author="test")
+            for route in (wider, ROUTE):
+                change = partial(msgspec.structs.replace, route=route)
+                await edit_shipment(conn, office.tenant, id_, change, author="test")
+
+
+async def test_followers_repairs_and_editors_at_once_end_in_the_same(
+    office: RoadOffice, database_url: str
+) -> None:
+    ids = [f"s{n}" for n in range(1, 7)]
+    for id_ in ids:
+        await office.plan(msgspec.structs.replace(ROUTED, id=id_))
+    await office.attach("device/gps", "asset/truck")
+    way = drive(WRONG_TURN)
+    random.Random(5).shuffle(way)
+    over = asyncio.Event()
+
+    async def follow(work: Callable[[Connection], Awaitable[Any]]) -> None:
+        async with await connect(database_url, name="follower") as conn:
+            while not over.is_set():
+                await work(conn)
+                await conn.execute("UPDATE shipment_route SET next_at = now()")
+
+    async def drive_and_repair() -> None:
+        for i in range(0, len(way), 25):
+            await office.feed(way[i : i + 25])
+            await office.fences.refresh(office.conn)
+            # A fence was made meanwhile: the next round repairs.
+            with suppress(FencesBehind):
+                await office.repair()
+
+    async def work() -> None:
+        await asyncio.gather(drive_and_repair(), edit(office, database_url, ids))
+        over.set()
+
+    await asyncio.gather(
+        follow(turn), follow(turn), follow(routes.turn), follow(routes.turn), work()
+    )
+    await office.settle()
+    told = await office.rows(
+        "SELECT subject, type, time FROM event WHERE type LIKE 'route.%%' AND status = 'active' "
+        "ORDER BY subject, time"
+    )
+    changes = [("route.deviated", at(41)), ("route.rejoined", at(56))]
+    assert told == [(f"shipment/{id_}", *change) for id_ in ids for change in changes]
 
 
 async def carried_by_truck(office: RoadOffice) -> None:
