@@ -19,7 +19,7 @@ from tests.benchmarks.processes import ROOT
 # In order of what they need: pure ones first, the whole system last.
 NAMES = (
     "decode", "fold", "membership", "eta", "client", "pipeline", "preview", "rest", "exports",
-    "ingest", "fences", "latency", "fanout", "webhooks",
+    "ingest", "fences", "estimates", "latency", "fanout", "webhooks",
 )  # fmt: skip
 
 

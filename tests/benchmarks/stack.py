@@ -110,7 +110,7 @@ class Worker:
 
     def __init__(self, program: Program, metrics_port: int) -> None:
         self._program = program
-        self._metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        self._metrics_port = metrics_port
 
     @property
     def pid(self) -> int:
@@ -119,11 +119,17 @@ class Worker:
 
     def settled(self) -> int:
         """Messages committed, published and acknowledged since its start, as it counts them."""
-        with urllib.request.urlopen(self._metrics_url, timeout=30) as answer:  # noqa: S310 -- http
-            for line in answer.read().decode().splitlines():
-                if line.startswith("waymark_ingest_messages_total "):
-                    return int(float(line.split()[1]))
-        raise RuntimeError("the worker does not say how many messages it settled")
+        return counted(self._metrics_port, "waymark_ingest_messages_total")
+
+
+def counted(metrics_port: int, name: str) -> int:
+    """What a process counts under this name."""
+    url = f"http://127.0.0.1:{metrics_port}/metrics"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith(f"{name} "):
+                return int(float(line.split()[1]))
+    raise RuntimeError(f"the process does not count {name}")
 
 
 @contextlib.contextmanager
