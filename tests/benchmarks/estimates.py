@@ -140,6 +140,8 @@ async def _plan(database_url: str, fleet: Fleet) -> float:
     began_s = time.monotonic()
     conn = await connect(database_url, name="bench-estimates")
     try:
+        # The tables grow and nobody has analysed them yet: plans of the first minute do not hold.
+        await conn.execute("SET plan_cache_mode = force_custom_plan")
         await conn.execute("SET synchronous_commit = off")
         found = await conn.execute("SELECT id FROM tenant WHERE name = %s", (fleet.tenant,))
         tenant = Tenant(fleet.tenant, (await found.fetchone() or (0,))[0])

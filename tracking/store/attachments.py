@@ -139,7 +139,7 @@ async def attach(conn: Connection, tenant_id: int, claim: Claim, *, author: str 
         revision = await _locked(conn, tenant_id)
         load = await _live(conn, tenant_id, claim.load, "load.id")
         carrier = await _live(conn, tenant_id, claim.carrier, "carrier.id")
-        other = await _overlapping(conn, tenant_id, claim)
+        other = await _overlapping(conn, tenant_id, claim, load)
         if other is not None:
             if _claim(other) == claim:
                 return Attached(other, changed=False, revision=revision)
@@ -187,7 +187,8 @@ async def reattach(
             raise InputError("to: it is not after `from`", field="to")
         if claim == _claim(known):
             return Attached(known, changed=False, revision=revision)
-        other = await _overlapping(conn, tenant_id, claim, but=id_)
+        load = await _end_number(conn, id_, "load")
+        other = await _overlapping(conn, tenant_id, claim, load, but=id_)
         if other is not None:
             raise _taken(other)
         carrier = await _live(conn, tenant_id, claim.carrier, "carrier.id")
@@ -231,16 +232,16 @@ async def _live(conn: Connection, tenant_id: int, ref: Ref, field: str) -> int:
 
 
 async def _overlapping(
-    conn: Connection, tenant_id: int, claim: Claim, *, but: int = 0
+    conn: Connection, tenant_id: int, claim: Claim, load: int, *, but: int = 0
 ) -> AttachmentView | None:
-    """The first claim on the same load at the same time."""
+    """The first claim on the same load, whose number is `load`, at the same time."""
     found = await conn.execute(
         (
-            _SELECT + f"a.tenant_id = %s AND a.load_kind = %s AND {LOAD} = %s AND a.id <> %s "
+            _SELECT + "a.tenant_id = %s AND a.load_kind = %s AND a.load_number = %s AND a.id <> %s "
             "AND a.removed_at IS NULL AND tstzrange(a.valid_from, a.valid_to) && tstzrange(%s, %s) "
             "ORDER BY a.valid_from LIMIT 1"
         ).encode(),
-        (tenant_id, *claim.load, but, *_span(claim)),
+        (tenant_id, claim.load.kind, load, but, *_span(claim)),
     )
     row = await found.fetchone()
     return None if row is None else _view(row)
