@@ -25,6 +25,7 @@ from tracking.shipment_fold import derive
 from tracking.shipments import PlannedWindow
 from tracking.store.connection import Connection, connect
 from tracking.store.custody import custody_of, numbers_of
+from tracking.store.erasures import erase_device
 from tracking.store.eta_turn import take_due
 from tracking.store.shipment_edits import edit_shipment
 from tracking.times import from_us, to_us
@@ -272,6 +273,18 @@ async def test_a_monitor_that_is_killed_between_is_repeated(
     assert types == [
         ("shipment.eta_changed", at(390), "stop:1"), ("shipment.at_risk", at(390), "stop:1"),
     ]  # fmt: skip
+
+
+async def test_what_was_expected_of_an_erased_device_goes_with_it(office: Office) -> None:
+    await under_way(office)
+    await office.feed(drive("gps", end=40))
+    await office.settle()
+    assert await look(office, 400) == 1
+    assert await erase_device(office.conn, office.tenant.id, "gps", "ann")
+    assert await estimate(office) is None
+    await office.settle()
+    assert await look(office, 410) == 0
+    assert await estimate(office) is None
 
 
 async def test_a_plan_that_changes_is_told_at_once(office: Office) -> None:

@@ -82,6 +82,12 @@ async def erase_device(
             "(SELECT shipment_number FROM shipment_route_part WHERE device_id = %s)",
             (tenant_id, row[0]),
         )
+        # So does an estimate; whoever is at it now is waited for.
+        await conn.execute(
+            "UPDATE shipment_eta SET estimate = NULL, device_id = NULL, fix_time = NULL "
+            "WHERE tenant_id = %s AND (estimate ->> 'carrier')::bigint = %s",
+            (tenant_id, row[0]),
+        )
         # By name alone, so a successor of this name must find them gone.
         for statement in _BY_NAME:
             await conn.execute(statement, {"tenant_id": tenant_id, "device": device})
