@@ -139,7 +139,7 @@ class Forecaster:
         self, conn: Connection, now: datetime, due: Sequence[Due]
     ) -> list[_Subject]:
         """Those of which something is new; the others are put off here."""
-        alone, unseen, quiet, same, soon = [], [], [], [], []
+        alone, unseen, quiet, same, soon, unread = [], [], [], [], [], []
         fresh: list[tuple[Due, Carrier, datetime]] = []
         for one in due:
             carrier = one.carrier
@@ -157,16 +157,20 @@ class Forecaster:
         await self._plans.load(conn, {number: one.version for number, one in known.items()})
         subjects = []
         for one, carrier, at in fresh:
-            of_it = known[one.number]
-            plan = self._plans.of(one.number, of_it.version)
-            # Its record is about to change, or its plan just has.
-            if of_it.moving or plan is None:
+            of_it = known.get(one.number)
+            plan = None if of_it is None else self._plans.of(one.number, of_it.version)
+            if of_it is None or plan is None:
+                # Its plan has changed just now, or it cannot be read.
+                unread.append(one.number)
+            elif of_it.moving:
                 soon.append(one.number)
             else:
                 subjects.append(_Subject(one, carrier, at, of_it, plan))
         await put_off(conn, now, alone, _SELDOM_S, alone=True)
         await put_off(conn, now, unseen, _UNSEEN_S, alone=True)
         await put_off(conn, now, soon, _SOON_S)
+        # A derivation makes the one due at once.
+        await put_off(conn, now, unread, _SELDOM_S)
         await rest(conn, now, quiet, _SELDOM_S)
         await rest(conn, now, same)
         return subjects

@@ -321,10 +321,14 @@ async def test_a_shipment_that_cannot_be_forecast_does_not_stall_the_others(
         return outlook.look(plan, *rest)
 
     monkeypatch.setattr("ingest.forecasts.look", poisoned)
-    assert await look(office, 400) == 2
+    # As a newer version of the program may have it.
+    newer = "UPDATE shipment SET record = record || %s::jsonb WHERE id = 's2'"
+    await office.conn.execute(newer, ['{"status": "beamed_up"}'])
+    assert await look(office, 400) == 1
     assert await look(office, 401) == 0
     monkeypatch.undo()
-    assert await look(office, 701) == 1
+    await office.conn.execute(newer, ['{"status": "picked_up"}'])
+    assert await look(office, 701) == 2
 
 
 async def test_a_shipment_that_cannot_be_derived_does_not_stall_the_others(

@@ -1,6 +1,8 @@
 """One turn at the shipments whose forecast is due: what it reads and writes, in batches."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
@@ -14,6 +16,8 @@ from tracking.store.arrays import Float4s, Int2s, Int4s, Int8s, Texts, Times
 from tracking.store.connection import Connection
 from tracking.store.shipments import estimate_of, progress_of
 from tracking.times import to_us
+
+logger = logging.getLogger(__name__)
 
 _plans = msgspec.json.Decoder(Plan)
 _records = msgspec.json.Decoder(Record)
@@ -185,22 +189,37 @@ async def take_due(conn: Connection, now: datetime, limit: int) -> list[Due]:
 
 
 async def known_of(conn: Connection, numbers: Sequence[int]) -> dict[int, Known]:
-    """What is known of these shipments beside their plans."""
+    """What is known of these shipments beside their plans, without those nobody can read."""
     found = await conn.execute(_KNOWN, (list(numbers),))
-    return {
-        number: Known(
-            version, moving, _records.decode(record), estimate_of(estimate), progress_of(progress)
-        )
-        for number, version, moving, record, estimate, progress in await found.fetchall()
-    }
+    known = {}
+    for number, version, moving, record, estimate, progress in await found.fetchall():
+        with _readable(number):
+            known[number] = Known(
+                version, moving, _records.decode(record), estimate_of(estimate),
+                progress_of(progress),
+            )  # fmt: skip
+    return known
 
 
 async def plans_of(conn: Connection, numbers: Sequence[int]) -> list[tuple[int, int, Plan]]:
-    """(number, version, plan) of these shipments."""
+    """(number, version, plan) of these shipments, without those nobody can read."""
     found = await conn.execute(
         "SELECT number, version, plan::text FROM shipment WHERE number = ANY(%s)", (list(numbers),)
     )
-    return [(row[0], row[1], _plans.decode(row[2])) for row in await found.fetchall()]
+    plans = []
+    for number, version, plan in await found.fetchall():
+        with _readable(number):
+            plans.append((number, version, _plans.decode(plan)))
+    return plans
+
+
+@contextmanager
+def _readable(number: int) -> Iterator[None]:
+    """A newer version of this program may have written what this one does not understand."""
+    try:
+        yield
+    except msgspec.MsgspecError as exc:
+        logger.error("shipment number %d cannot be read: %s", number, exc)  # noqa: TRY400
 
 
 async def rest(
