@@ -6,14 +6,12 @@ brings it to Zwolle. `firmware-sim journey` drives, and `firmware-sim truth` say
 """
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.acceptance.rig import environment
+from tests.acceptance.office import truth_of
 from tracking.times import iso, to_us
 
 LonLat = tuple[float, float]
@@ -44,7 +42,9 @@ def bent(start: LonLat, end: LonLat, bow: float) -> list[LonLat]:
 
 
 TO_DOCK, TO_REST, TO_SHOP = bent(PICKUP, DOCK, 0.1), bent(DOCK, REST, -0.08), bent(REST, SHOP, 0.08)
-LINE = [*TO_DOCK, *TO_REST[1:], *TO_SHOP[1:]]
+# From the dock to the shop, and all the way.
+ROAD = [*TO_REST, *TO_SHOP[1:]]
+LINE = [*TO_DOCK, *ROAD[1:]]
 WRONG_WAY = (5.285, 52.152)
 
 LORRY_A = {
@@ -101,11 +101,7 @@ class Day:
 
     @cached_property
     def _truth(self) -> list[dict[str, Any]]:
-        told = subprocess.run(
-            [sys.executable, "-m", "firmware_sim", "truth", *self.options],
-            env=environment(), capture_output=True, check=True, text=True,
-        )  # fmt: skip
-        return [json.loads(line) for line in told.stdout.splitlines()]
+        return truth_of(self.options)
 
     def truly(self, vehicle: str, act: str) -> list[Span]:
         """When a vehicle truly did something, in order."""

@@ -60,6 +60,7 @@ class Monitor:
 
     world: World
     log: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -69,6 +70,7 @@ class Monitor:
                 env=environment(
                     WAYMARK_DATABASE_URL=self.world.postgres.url(),
                     WAYMARK_REDIS_URL=self.world.valkey.url,
+                    **self.settings,
                 ),
                 stdout=log,
                 stderr=log,

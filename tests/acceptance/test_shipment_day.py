@@ -1,4 +1,4 @@
-"""A simulated day, driven by `firmware-sim` over MQTT and kept by whole processes.
+"""A simulated day, and lorries under way, driven by `firmware-sim` and kept by whole processes.
 
 Once as it happens, and once late, shuffled and with duplicates: the same bytes, the same record.
 """
@@ -10,12 +10,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import httpx
 import pytest
 
 from tests.acceptance.day import (
@@ -30,43 +29,27 @@ from tests.acceptance.day import (
     iso_of,
 )
 from tests.acceptance.fronts import Api, Monitor
+from tests.acceptance.line import Line, under_way
+from tests.acceptance.office import Office
 from tests.acceptance.rig import World, environment
 from tests.services import wait_until
-from tracking.store.keys import create_key
-from tracking.store.tenants import create_tenant
 
 # Simulated seconds in a real one; five hours within some ten seconds.
-SPEED = 1_800
+SPEED = 2_400
+# The test says when to learn.
+SETTINGS = {"WAYMARK_ETA_TRAIN_EVERY_S": "0"}
 LATE = [
     "--fast", "--reorder", "1", "--reorder-window-s", "86400",
     "--duplicates", "0.2", "--duplicate-late-s", "86400",
 ]  # fmt: skip
 
 
-class Office:
-    """Who plans and attaches in one tenant, and what the api tells them."""
+class DayOffice(Office):
+    """An office that is told of the day."""
 
-    def __init__(self, world: World, api: Api, tenant: str, day: Day) -> None:
-        self.world = world
-        self.tenant = tenant
+    def __init__(self, stage: "Stage", tenant: str, day: Day) -> None:
+        super().__init__(stage.world, stage.api, tenant)
         self.day = day
-        create_tenant(world.postgres.url(), tenant)
-        key = create_key(world.postgres.url(), tenant, "office", "dispatcher")
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{api.port}/v1",
-            headers={"Authorization": f"Bearer {key}"},
-            trust_env=False,
-            timeout=30,
-        )
-
-    def post(self, path: str, body: dict[str, Any]) -> None:
-        answer = self.client.post(path, json=body)
-        assert answer.status_code == 201, answer.text
-
-    def get(self, path: str, **params: str | int) -> Any:  # noqa: ANN401 -- JSON
-        answer = self.client.get(path, params=params)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
 
     def open(self) -> None:
         """What is there before the day begins: things and a plan."""
@@ -75,23 +58,6 @@ class Office:
         for asset in ("truck-a", "truck-b", "pallet-1"):
             self.post("/assets", {"id": asset, "kind": asset[:-2]})
         self.post("/shipments", self.day.plan())
-
-    def drive(self, manifest: Path, *options: str) -> subprocess.Popen[bytes]:
-        """Start the lorries."""
-        command = [sys.executable, "-m", "firmware_sim", "journey", *self.day.options]
-        where = ["--mqtt", self.world.broker.url, "--tenant", self.tenant]
-        with manifest.with_suffix(".log").open("ab") as log:
-            return subprocess.Popen(
-                [*command, *where, "--manifest", str(manifest), *options],
-                env=environment(), stdout=log, stderr=log,
-            )  # fmt: skip
-
-    def has_seen(self, device: str, moment: datetime) -> bool:
-        """Whether a device is known to have been somewhere at or after a moment."""
-        answer = self.client.get(f"/devices/{device}/position")
-        if answer.status_code == 404:
-            return False
-        return datetime.fromisoformat(answer.json()["fix_time"]) >= moment
 
     def settle(self, manifest: Path) -> None:
         """Wait until all that was published is stored and repaired, and the parcel followed."""
@@ -174,51 +140,62 @@ def moment_of(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+class Stage(NamedTuple):
+    """Whole processes on real servers, and a folder."""
+
+    world: World
+    api: Api
+    folder: Path
+
+
 @pytest.fixture(scope="module")
-def offices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Office]]:
-    """The day as it was told to two tenants: as it happened, and late and in any order."""
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("day")
-    day = Day(folder)
     with World(folder / "world", workers=1) as world, ExitStack() as stack:
-        for process in (api := Api(world, folder / "api.log"), Monitor(world, folder / "mon.log")):
+        api = Api(world, folder / "api.log", SETTINGS)
+        for process in (api, Monitor(world, folder / "monitor.log", SETTINGS)):
             process.start()
             stack.callback(process.stop)
-        live, late = (Office(world, api, tenant, day) for tenant in ("live", "late"))
+        yield Stage(world, api, folder)
+
+
+@pytest.fixture(scope="module")
+def offices(stage: Stage) -> Iterator[Sequence[DayOffice]]:
+    """The day as it was told to two tenants: as it happened, and late and in any order."""
+    day = Day(stage.folder)
+    manifests = stage.folder / "live.jsonl", stage.folder / "late.jsonl"
+    with DayOffice(stage, "live", day) as live, DayOffice(stage, "late", day) as late:
         for office in (live, late):
-            stack.callback(office.client.close)
             office.open()
-        tell_as_it_happens(live, folder / "live.jsonl")
-        tell_late(late, folder / "late.jsonl")
-        live.settle(folder / "live.jsonl")
-        sent = [
-            sorted(line["payload_sha256"] for line in lines(folder / f"{name}.jsonl"))
-            for name in ("live", "late")
-        ]
+        late_lorries = tell_late(late, manifests[1])
+        tell_as_it_happens(live, manifests[0])
+        assert late_lorries.wait(60) == 0
+        for office, manifest in zip((live, late), manifests, strict=True):
+            office.settle(manifest)
+        sent = [sorted(line["payload_sha256"] for line in lines(one)) for one in manifests]
         assert sent[0] == sent[1], "the same bytes"
         yield live, late
 
 
-def tell_as_it_happens(office: Office, manifest: Path) -> None:
-    lorries = office.drive(manifest, "--speed", str(SPEED))
+def tell_as_it_happens(office: DayOffice, manifest: Path) -> None:
+    lorries = office.drive(office.day.options, manifest, "--speed", str(SPEED))
     for moment, device, body in office.day.said():
         wait_until(lambda d=device, m=moment: office.has_seen(d, m), f"{device} at {moment}", 60)  # type: ignore[misc]
         office.post("/attachments", body)
     assert lorries.wait(60) == 0
-    office.settle(manifest)
 
 
-def tell_late(office: Office, manifest: Path) -> None:
+def tell_late(office: DayOffice, manifest: Path) -> subprocess.Popen[bytes]:
     said = office.day.said()
     random.Random(5).shuffle(said)
-    lorries = office.drive(manifest, *LATE)
+    lorries = office.drive(office.day.options, manifest, *LATE)
     for _, _, body in said:
         office.post("/attachments", body)
-    assert lorries.wait(60) == 0
-    office.settle(manifest)
+    return lorries
 
 
 def test_a_shipment_goes_through_every_status_with_no_manual_call(
-    offices: Sequence[Office],
+    offices: Sequence[DayOffice],
 ) -> None:
     live, _ = offices
     told = live.events()
@@ -231,7 +208,7 @@ def test_a_shipment_goes_through_every_status_with_no_manual_call(
     assert live.get("/shipments/parcel-1/overrides")["items"] == []
 
 
-def test_stops_are_reached_and_left_when_they_truly_were(offices: Sequence[Office]) -> None:
+def test_stops_are_reached_and_left_when_they_truly_were(offices: Sequence[DayOffice]) -> None:
     live, _ = offices
     early, late = timedelta(seconds=60), timedelta(seconds=90)
     for stop, stood in zip(live.shipment()["stops"], live.day.stood(), strict=True):
@@ -241,7 +218,7 @@ def test_stops_are_reached_and_left_when_they_truly_were(offices: Sequence[Offic
 
 
 def test_it_leaves_its_route_once_and_neither_tunnel_nor_jam_are_trouble(
-    offices: Sequence[Office],
+    offices: Sequence[DayOffice],
 ) -> None:
     live, _ = offices
     [wrong] = live.day.truly("truck-a", "wrong_turn")
@@ -262,7 +239,7 @@ def test_it_leaves_its_route_once_and_neither_tunnel_nor_jam_are_trouble(
     assert route["progress_m"] == pytest.approx(route["length_m"], abs=RADIUS_M)
 
 
-def test_what_was_waited_is_what_it_truly_stood(offices: Sequence[Office]) -> None:
+def test_what_was_waited_is_what_it_truly_stood(offices: Sequence[DayOffice]) -> None:
     live, _ = offices
     waited = live.get("/shipments/parcel-1/detention")["items"]
     for stop, stood in zip(waited, live.day.stood(), strict=True):
@@ -272,7 +249,7 @@ def test_what_was_waited_is_what_it_truly_stood(offices: Sequence[Office]) -> No
     assert started == [0, 1]
 
 
-def test_its_track_goes_on_through_the_swap_and_the_transfer(offices: Sequence[Office]) -> None:
+def test_its_track_goes_on_through_the_swap_and_the_transfer(offices: Sequence[DayOffice]) -> None:
     live, late = offices
     day = live.day
     track = live.track()
@@ -294,10 +271,79 @@ def test_its_track_goes_on_through_the_swap_and_the_transfer(offices: Sequence[O
 
 
 def test_the_order_and_the_time_in_which_all_becomes_known_change_nothing(
-    offices: Sequence[Office],
+    offices: Sequence[DayOffice],
 ) -> None:
     live, late = offices
     # Its worker may not have heard of the last fence yet.
     with suppress(TimeoutError):
         wait_until(lambda: late.truth() == live.truth(), "the same is told", 10)
     assert late.truth() == live.truth()
+
+
+@pytest.fixture(scope="module")
+def line(stage: Stage) -> Iterator[Line]:
+    """Lorries under way on a road that others drove before, which was learned from them."""
+    with Office(stage.world, stage.api, "line") as office:
+        line = Line(office, stage.folder)
+        line.drive_in_the_morning()
+        learned = subprocess.run(
+            [sys.executable, "-m", "waymark", "eta", "train", "--tenant", "line", "--json"],
+            env=environment(WAYMARK_DATABASE_URL=stage.world.postgres.url(), **SETTINGS),
+            capture_output=True, check=True, text=True,
+        )  # fmt: skip
+        assert json.loads(learned.stdout)["legs"] == len(line.morning.arrives)
+        line.set_off()
+        try:
+            yield line
+        finally:
+            line.fall_silent()
+
+
+def test_estimates_are_near_the_truth(line: Line) -> None:
+    arrives = line.under_way.arrives
+
+    def expected() -> bool:
+        told = under_way(line.office).values()
+        # Not as they were before it was known that they had left the dock.
+        return [len(one["eta"]["stops"]) for one in told] == [1] * len(arrives)
+
+    wait_until(expected, "all are expected in Zwolle", 30)
+    told = under_way(line.office)
+    now = datetime.now(UTC)
+    off_s, left_s = [], []
+    for name, truly in arrives.items():
+        [stop] = told[name]["eta"]["stops"]
+        p10, p50, p90, arrive = (moment_of(stop[at]) for at in ("p10", "p50", "p90", "arrive"))
+        assert p10 <= truly <= p90, name
+        assert abs(arrive - p50) <= timedelta(seconds=90), name
+        assert told[name]["stops"][1]["arrive"]["estimated"] == stop["arrive"]
+        off_s.append(abs((p50 - truly).total_seconds()))
+        left_s.append((truly - now).total_seconds())
+    # Some 20 minutes are left on average, on a road where all drove alike before.
+    assert sum(off_s) < 0.1 * sum(left_s), off_s
+    token = line.office.post("/shipments/now-1/share", {})["token"]
+    shown = line.office.get(f"/share/{token}")["stops"][1]
+    assert shown["estimated_at"] == told["now-1"]["stops"][1]["arrive"]["estimated"]
+
+
+def test_nothing_is_expected_of_who_is_not_seen(stage: Stage, line: Line) -> None:
+    line.fall_silent()
+    # Who asks here is told so after seconds, where the others would be after a quarter of an hour.
+    strict = Api(stage.world, stage.folder / "strict.log", {"WAYMARK_SILENT_AFTER_S": "5"})
+    strict.start()
+    try:
+        with Office(stage.world, strict, "line") as office:
+
+            def unexpected() -> bool:
+                told = under_way(office).values()
+                return all(one["eta"]["state"] == "last_seen" for one in told)
+
+            wait_until(unexpected, "nothing is expected", 20)
+            told = under_way(office)
+    finally:
+        strict.stop()
+    assert len(told) == len(line.under_way.arrives)
+    for one in told.values():
+        assert one["eta"]["stops"] == []
+        assert one["stops"][1]["arrive"]["estimated"] is None
+        assert one["last_seen"]["position"] is not None
