@@ -130,6 +130,7 @@ class Voyage:
         self._device = None
         at = self._at
         if at is not None and not released.handed_on and self._plan.stops[at].kind == "delivery":
+            self._tell("stop.unloaded", f"stop:{at}", self._of_stop(at))
             self._complete(at)
 
     def _see(self, sighting: Sighting) -> None:

@@ -57,6 +57,7 @@ _WHAT = {
     "route.reversed": "drives its route the wrong way round",
     "route.resumed": "drives along its route again",
     "stop.arrived": "arrived for {stop_kind} {stop_name}",
+    "stop.unloaded": "was unloaded for {stop_kind} {stop_name}",
     "stop.departed": "left {stop_kind} {stop_name}",
     "stop.detention_started": "is detained at {stop_kind} {stop_name}",
     "webhook.test": "sends a test",

@@ -9,7 +9,7 @@ from waymark.client import AsyncWaymark, FeedState
 
 logger = logging.getLogger("shipping")
 
-_TYPES = ("shipment.*", "stop.*")
+_TYPES = ("shipment.*", "stop.*", "route.*")
 
 
 class Follower:

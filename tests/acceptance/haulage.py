@@ -113,7 +113,8 @@ class Haulage:
             if n < _WRONG:
                 acts += self._attach_wrongly(n, attached_s)
             elif not off:
-                acts.append(Act(attached_s, partial(self._load, n)))
+                act = self._unload if n % 12 == 0 else self._load
+                acts.append(Act(attached_s, partial(act, n)))
             if off or n % 4 == 3:
                 acts += self._say(n, "cancelled" if off else "delivered")
         for n in rng.sample(range(SHIPMENTS), _MOVED):
@@ -145,22 +146,30 @@ class Haulage:
         ]  # fmt: skip
         if n % 4 == 0:
             stops.insert(1, {"kind": "delivery", "name": "Kiosk", "place": {**shop, "lon": 5.05}})
-        self._office.ask(
-            "POST", "/v1/shipments",
-            {"id": f"s-{n}", "order_ref": f"o-{n % ORDERS}", "stops": stops},
-        )  # fmt: skip
+        plan: Json = {"id": f"s-{n}", "order_ref": f"o-{n % ORDERS}", "stops": stops}
+        if n % 5 == 2:
+            # A detour that nobody drives; and who stands on the way for two minutes is stalled.
+            way = [[5.0, row], [5.02, row], [5.03, row + 0.01], [5.06, row + 0.01], [5.1, row]]
+            plan["route"] = {"line": {"type": "LineString", "coordinates": way}}
+            plan["limits"] = {"stalled_after_s": 60}
+        self._office.ask("POST", "/v1/shipments", plan)
 
     def _attach(self, load: str, carrier: str, **more: str) -> int:
         ends = {
             end: dict(zip(("kind", "id"), name.split("/"), strict=True))
             for end, name in (("load", load), ("carrier", carrier))
         }
-        begin = (self._start - timedelta(minutes=5)).isoformat()
+        begin = _json(self._start - timedelta(minutes=5))
         body = {**ends, "from": begin, **more}
         return int(self._office.ask("POST", "/v1/attachments", body)["id"])
 
     def _load(self, n: int) -> int:
         return self._attach(f"shipment/s-{n}", f"asset/truck-{n % TRUCKS}")
+
+    def _unload(self, n: int) -> None:
+        """Loaded, and taken off at the kiosk, with the shop still to come."""
+        there = self._start + timedelta(seconds=_STEP_S * 88)
+        self._office.ask("PATCH", f"/v1/attachments/{self._load(n)}", {"to": _json(there)})
 
     def _attach_wrongly(self, n: int, at_s: float) -> list[Act]:
         """To another truck first, or for too short a time; put right later."""
@@ -176,8 +185,8 @@ class Haulage:
 
             wrong = Act(at_s, lambda: made.append(self._attach(f"shipment/s-{n}", other)))
             return [wrong, Act(later_s, mend)]
-        late = (self._start + timedelta(seconds=_ARRIVES_S / 2)).isoformat()
-        begin = (self._start - timedelta(minutes=5)).isoformat()
+        late = _json(self._start + timedelta(seconds=_ARRIVES_S / 2))
+        begin = _json(self._start - timedelta(minutes=5))
 
         def shorten() -> None:
             made.append(self._load(n))

@@ -12,8 +12,8 @@ OF_ORDERS = (
     "type IN ('shipment.status_changed', 'shipment.delayed', 'shipment.eta_changed', "
     "'stop.arrived')"
 )
-OF_SHIPPING = "(type LIKE 'shipment.%' OR type LIKE 'stop.%')"
-OF_PICKUPS = f"({OF_SHIPPING} OR type LIKE 'pickup.%')"
+OF_SHIPPING = "(type LIKE 'shipment.%' OR type LIKE 'stop.%' OR type LIKE 'route.%')"
+OF_PICKUPS = "(type LIKE 'shipment.%' OR type LIKE 'stop.%' OR type LIKE 'pickup.%')"
 
 # Of the last stop, while it is ahead.
 _ETA = """(SELECT (e ->> 'arrive')::timestamptz FROM shipment_eta x

@@ -127,6 +127,46 @@ def test_unloading_at_the_destination_delivers() -> None:
     assert minutes(found)[1] == (45, None)
 
 
+ROUND = Plan("s1", (stop("pickup", 0), stop("delivery", 1), stop("delivery", 2)))
+ROUND_WAY = [
+    *WHOLE_WAY, see(60, "entered", 2, near=True), see(65, "entered", 2), see(70, "exited", 2),
+]  # fmt: skip
+SAID = [
+    said(7, "departed", 0), said(47, "arrived", 1), said(48, "delivered", 1),
+    said(66, "delivered"), said(80, "cancelled"),
+]  # fmt: skip
+
+
+def test_unloading_on_the_way_is_told_though_the_status_stays() -> None:
+    found = run(ROUND_WAY[:6], ROUND, custody=[part(0, 47)])
+    assert (found.record.status, found.record.stops[1].done) == ("at_stop", True)
+    [told] = [told for told in found.happenings if told.type == "stop.unloaded"]
+    assert (told.time_us, told.data["stop"]) == (47 * MINUTE_US, 1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(ROUND_WAY), unique=True),
+    st.sampled_from([None, 3, 7, 11, 47, 52, 67, 72]),
+    st.lists(st.sampled_from(SAID), unique_by=id),
+    st.integers(0, 20),
+)
+def test_nothing_changes_of_a_record_that_no_event_tells(
+    seen: list[Sighting], end: float | None, overrides: list[Override], left_out: int
+) -> None:
+    """Who keeps a copy by events alone must hear of every change."""
+    custody = [part(0, end)]
+    before = seen[:left_out] + seen[left_out + 1 :]
+    for earlier in (
+        run(before, ROUND, custody, overrides),
+        run(seen, ROUND, [part(0)], overrides),
+        run(seen, ROUND, custody, overrides[:-1]),
+    ):
+        later = run(seen, ROUND, custody, overrides)
+        if earlier.record != later.record:
+            assert earlier.happenings != later.happenings
+
+
 def test_an_end_of_custody_that_lies_ahead_is_waited_for() -> None:
     found = run(WHOLE_WAY[:6], custody=[part(0, 47)], now=46)
     assert (found.record.status, found.due_us) == ("at_stop", 47 * MINUTE_US)

@@ -29,9 +29,9 @@ from tracking.voyage import Derived, Sighting
 
 _TYPES = [
     "shipment.status_changed", "shipment.delayed", "shipment.overridden", "stop.arrived",
-    "stop.departed", "stop.detention_started", "shipment.overdue", "shipment.not_departed",
-    "shipment.stalled", "shipment.moving", "route.deviated", "route.rejoined", "route.reversed",
-    "route.resumed",
+    "stop.departed", "stop.unloaded", "stop.detention_started", "shipment.overdue",
+    "shipment.not_departed", "shipment.stalled", "shipment.moving", "route.deviated",
+    "route.rejoined", "route.reversed", "route.resumed",
 ]  # fmt: skip
 
 # Of a tenant's own fence, that a carrier entered longer than this before it took the shipment, it

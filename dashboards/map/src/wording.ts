@@ -212,6 +212,7 @@ const TELLINGS: Readonly<Record<string, readonly [Sentence['tone'], (data: Data)
   'shipment.stalled': ['warn', () => 'stands still'],
   'shipment.moving': ['good', () => 'moves again'],
   'stop.arrived': ['good', (d) => `arrived at ${stop(d)}`],
+  'stop.unloaded': ['info', (d) => `unloaded for ${stop(d)}`],
   'stop.departed': ['info', (d) => `departed from ${stop(d)}`],
   'stop.detention_started': ['warn', (d) => `is detained at ${stop(d)}`],
   'alert.opened': ['bad', alertTold('raised an alert')],
