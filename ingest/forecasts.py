@@ -84,6 +84,11 @@ class _Subject(NamedTuple):
         """Where it was seen."""
         return self.carrier.lon, self.carrier.lat
 
+    @property
+    def here(self) -> Here:
+        """Where and when it was seen."""
+        return Here(self.place, self.at.timestamp())
+
 
 class _Scene(NamedTuple):
     """The ground that it moves on."""
@@ -204,7 +209,7 @@ class Forecaster:
             return _Scene(one, sites, {})
         guide = self._plans.guide(one.due.number, one.plan.route, sites)
         return _Scene(
-            one, sites, guide.ways(one.plan, one.known.record, one.place, one.known.progress)
+            one, sites, guide.ways(one.plan, one.known.record, one.here, one.known.progress)
         )
 
     async def _by_road(
@@ -285,7 +290,7 @@ def _seen(scene: _Scene, ways: Mapping[int, Given], model: int) -> Seen:
     one = scene.subject
     progress = one.known.progress
     return Seen(
-        here=Here(one.place, one.at.timestamp()),
+        here=one.here,
         device=one.carrier.device,
         carrier=one.carrier.device_id,
         sites=scene.sites,

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from tracking.eta.itinerary import Given, Site, left_last
-from tracking.eta.nearby import Place
+from tracking.eta.itinerary import Given, Here, Site, left_last
 from tracking.eta.way import Way, way_of
 from tracking.route.follow import Progress
 from tracking.shipments import Plan, Record, Route, ahead
@@ -14,6 +13,8 @@ from tracking.shipments import Plan, Record, Route, ahead
 _BESIDE_M = 500.0
 # Who has come further than that past a stop on the way to it, is on no way to it.
 _PAST_M = 300.0
+# What was followed up to so long before is near enough: a few hundred metres.
+_BEHIND_S = 15.0
 
 
 class Guide(NamedTuple):
@@ -33,7 +34,7 @@ class Guide(NamedTuple):
         return _way_of(self.route.polyline)
 
     def ways(
-        self, plan: Plan, record: Record, here: Place, progress: Progress | None
+        self, plan: Plan, record: Record, here: Here, progress: Progress | None
     ) -> dict[int, Given]:
         """The ways to stops ahead: what is left of the route to the next, and from stop to stop.
 
@@ -53,14 +54,18 @@ class Guide(NamedTuple):
             at_m = to_m
         return found
 
-    def _at_m(self, record: Record, here: Place, progress: Progress | None) -> float | None:
+    def _at_m(self, record: Record, here: Here, progress: Progress | None) -> float | None:
         """How far along it something is; None: nowhere, or it has left it."""
         if record.at_stop is not None:
             return self.stops_m[record.at_stop]
         if progress is not None and progress.off_route:
             return None
-        followed_m = None if progress is None else progress.progress_m
-        at_m = followed_m
+        at_m = followed_m = None if progress is None else progress.progress_m
+        if progress is not None and followed_m is not None:
+            # Of a fix just before this one; the line itself need not be at hand.
+            behind_s = here.time_s - progress.as_of.timestamp()
+            if behind_s <= _BEHIND_S:
+                return followed_m * self.scale
         if at_m is None:
             # It has just left a stop, and is followed in a moment.
             last = left_last(record)
@@ -68,8 +73,7 @@ class Guide(NamedTuple):
             if last_m is None:
                 return None
             at_m = last_m / self.scale
-        # The fix may be newer than what was followed.
-        seen = self.route.line.project(*here, near_m=at_m)
+        seen = self.route.line.project(*here.place, near_m=at_m)
         if seen.offset_m <= self.route.detect_m:
             return seen.along_m * self.scale
         return None if followed_m is None else followed_m * self.scale

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tracking.eta.guide import Guide, guide_of
-from tracking.eta.itinerary import Site
+from tracking.eta.itinerary import Here, Site
 from tracking.route.follow import Progress
 from tracking.route.polyline import encode
 from tracking.shipments import LINE_DIGITS, Plan, Record, Route, Stop, StopRecord
@@ -23,7 +23,7 @@ def guide(sites: list[Site | None]) -> Guide:
 
 def ways(
     here: tuple[float, float], progress_m: float | None, *, done: int = 1, off: bool = False,
-    sites: list[Site | None] | None = None,
+    sites: list[Site | None] | None = None, behind_s: float = 60.0,
 ) -> dict[int, tuple[str, float]]:  # fmt: skip
     stops = tuple(Stop("delivery", f"{i}") for i in range(3))
     record = Record(
@@ -31,7 +31,9 @@ def ways(
                                  for i in range(3)), next_stop=done,
     )  # fmt: skip
     progress = Progress(progress_m, 5.0, off, opposite_direction=False, as_of=NOW)
-    found = guide(sites or list(SITES)).ways(Plan("s1", stops), record, here, progress)
+    found = guide(sites or list(SITES)).ways(
+        Plan("s1", stops), record, Here(here, NOW.timestamp() + behind_s), progress
+    )
     return {stop: (way.kind, way.length_m) for stop, way in found.items()}
 
 
@@ -41,6 +43,9 @@ def test_the_next_stop_is_reached_by_what_is_left_and_the_others_from_stop_to_st
     # To where the stops begin, a hundred metres before them; from its newest fix, not its last.
     assert found[1][1] == pytest.approx(0.02 * DEGREE_M - 100, rel=0.01)
     assert found[2][1] == pytest.approx(0.06 * DEGREE_M - 100, rel=0.02)
+    # What was followed a moment ago is as good.
+    moment = ways((5.0, 0.01), 1_000.0, behind_s=5.0)
+    assert moment[1][1] == pytest.approx(0.03 * DEGREE_M - 1_000 - 100, rel=0.01)
 
 
 def test_the_way_back_is_told_from_the_way_there() -> None:
