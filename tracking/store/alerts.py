@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from psycopg import sql
 
 from tracking.alert_life import UNRESOLVED, Act, Alert, Notice, NotPossible, act
 from tracking.feed import EventRecord
 from tracking.rules import RuleVersion
+from tracking.store.asking import rows_where
 from tracking.store.connection import Connection
 from tracking.store.eventlog import Occurrence, write_events
 from tracking.store.rules import versions_of
@@ -81,7 +81,7 @@ async def list_alerts(
     conn: Connection, tenant_id: int, wanted: AlertFilter, *, before: int | None, limit: int
 ) -> list[Listed]:
     """The newest first, those numbered below `before`."""
-    conditions = {
+    asked = {
         "a.severity = ANY(%(severities)s)": ("severities", wanted.severities),
         "r.id = %(rule)s": ("rule", wanted.rule),
         "a.device = %(device)s": ("device", wanted.device),
@@ -91,21 +91,15 @@ async def list_alerts(
         "a.opened_at < %(end)s": ("end", wanted.end),
         "a.number < %(before)s": ("before", before),
     }
-    values: dict[str, object] = {"tenant_id": tenant_id, "limit": limit}
-    parts = ["a.tenant_id = %(tenant_id)s", _state_condition(wanted.states)]
-    if wanted.states is not None:
-        values["states"] = list(wanted.states)
-    for condition, (name, value) in conditions.items():
-        if value is not None:
-            parts.append(condition)
-            values[name] = list(value) if isinstance(value, tuple) else value
-    query = (
-        sql.SQL(_SELECT + "WHERE ")
-        + sql.SQL(" AND ").join(map(sql.SQL, parts))
-        + sql.SQL(" ORDER BY a.number DESC LIMIT %(limit)s")
+    found = await rows_where(
+        conn,
+        _SELECT,
+        ["a.tenant_id = %(tenant_id)s", _state_condition(wanted.states)],
+        asked,
+        order="ORDER BY a.number DESC LIMIT %(limit)s",
+        values={"tenant_id": tenant_id, "limit": limit, "states": list(wanted.states or ())},
     )
-    found = await conn.execute(query, values)
-    return [Listed(row[-1], _alert(row)) async for row in found]
+    return [Listed(row[-1], _alert(row)) for row in found]
 
 
 async def get_alert(conn: Connection, tenant_id: int, id_: UUID) -> Alert | None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from psycopg import sql
 
 from tracking import raw
 from tracking.errors import Conflict
+from tracking.store.asking import rows_where
 from tracking.store.connection import Connection
 from tracking.times import Moment
 
@@ -48,25 +48,21 @@ async def list_assets(
     conn: Connection, tenant_id: int, wanted: AssetFilter, *, after: str | None, limit: int
 ) -> list[AssetView]:
     """Assets by id, at most `limit`, those behind the id `after`."""
-    parts = ["tenant_id = %(tenant_id)s", "deleted_at IS NULL"]
-    values: dict[str, object] = {"tenant_id": tenant_id, "limit": limit}
-    conditions = {
+    asked = {
         "starts_with(id, %(prefix)s)": ("prefix", wanted.prefix),
         "kind = %(kind)s": ("kind", wanted.kind),
         "position(lower(%(name)s) in lower(name)) > 0": ("name", wanted.name),
         "id > %(after)s": ("after", after),
     }
-    for condition, (name, value) in conditions.items():
-        if value is not None:
-            parts.append(condition)
-            values[name] = value
-    query = (
-        sql.SQL(f"SELECT {_COLUMNS} FROM asset WHERE ")  # noqa: S608 -- of constants
-        + sql.SQL(" AND ").join(map(sql.SQL, parts))
-        + sql.SQL(" ORDER BY id LIMIT %(limit)s")
+    found = await rows_where(
+        conn,
+        f"SELECT {_COLUMNS} FROM asset",  # noqa: S608 -- of constants
+        ["tenant_id = %(tenant_id)s", "deleted_at IS NULL"],
+        asked,
+        order="ORDER BY id LIMIT %(limit)s",
+        values={"tenant_id": tenant_id, "limit": limit},
     )
-    found = await conn.execute(query, values)
-    return [_view(row) async for row in found]
+    return [_view(row) for row in found]
 
 
 async def get_asset(conn: Connection, tenant_id: int, asset_id: str) -> AssetView | None:

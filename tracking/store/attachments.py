@@ -8,6 +8,7 @@ from psycopg import sql
 
 from tracking.custody import FOR_EVER_US, Claim, Custody, Kind, Ref
 from tracking.errors import Conflict, InputError
+from tracking.store.asking import rows_where
 from tracking.store.connection import Connection
 from tracking.store.custody import CARRIER, LOAD, NAMED, claims_above, moment
 from tracking.times import Moment, from_us, iso, to_us
@@ -18,7 +19,7 @@ _LOCK_SPACE = 0x6174  # "at"
 
 _SELECT = (
     f"SELECT a.id, a.load_kind, {LOAD}, a.carrier_kind, {CARRIER}, a.valid_from, a.valid_to, "
-    f"a.created_at, a.created_by, a.updated_at, a.updated_by, a.removed_at {NAMED} WHERE "
+    f"a.created_at, a.created_by, a.updated_at, a.updated_by, a.removed_at {NAMED}"
 )
 
 # What is attachable now; `FOR SHARE` keeps it from being deleted meanwhile.
@@ -100,29 +101,22 @@ async def list_attachments(
         carrier = f" OR a.carrier_kind = %(kind{i})s AND {CARRIER} = %(id{i})s"
         parts.append(f"(a.load_kind = %(kind{i})s AND {LOAD} = %(id{i})s{carrier})")
         values |= {f"kind{i}": ref.kind, f"id{i}": ref.id}
-    conditions = {
+    asked = {
         "tstzrange(a.valid_from, a.valid_to) @> %(at)s::timestamptz": ("at", wanted.at),
         "coalesce(a.valid_to, 'infinity') > %(start)s": ("start", wanted.start),
         "a.valid_from < %(end)s": ("end", wanted.end),
         "a.id < %(before)s": ("before", before),
     }
-    for condition, (name, value) in conditions.items():
-        if value is not None:
-            parts.append(condition)
-            values[name] = value
-    query = (
-        sql.SQL(_SELECT)
-        + sql.SQL(" AND ").join(map(sql.SQL, parts))
-        + sql.SQL(" ORDER BY a.id DESC LIMIT %(limit)s")
+    found = await rows_where(
+        conn, _SELECT, parts, asked, order="ORDER BY a.id DESC LIMIT %(limit)s", values=values
     )
-    found = await conn.execute(query, values)
-    return [_view(row) async for row in found]
+    return [_view(row) for row in found]
 
 
 async def get_attachment(conn: Connection, tenant_id: int, id_: int) -> AttachmentView | None:
     """One attachment, a removed one too."""
     found = await conn.execute(
-        (_SELECT + "a.tenant_id = %s AND a.id = %s").encode(), (tenant_id, id_)
+        (_SELECT + "WHERE a.tenant_id = %s AND a.id = %s").encode(), (tenant_id, id_)
     )
     row = await found.fetchone()
     return None if row is None else _view(row)
@@ -237,8 +231,9 @@ async def _overlapping(
     """The first claim on the same load, whose number is `load`, at the same time."""
     found = await conn.execute(
         (
-            _SELECT + "a.tenant_id = %s AND a.load_kind = %s AND a.load_number = %s AND a.id <> %s "
-            "AND a.removed_at IS NULL AND tstzrange(a.valid_from, a.valid_to) && tstzrange(%s, %s) "
+            _SELECT + "WHERE a.tenant_id = %s AND a.load_kind = %s AND a.load_number = %s "
+            "AND a.id <> %s AND a.removed_at IS NULL "
+            "AND tstzrange(a.valid_from, a.valid_to) && tstzrange(%s, %s) "
             "ORDER BY a.valid_from LIMIT 1"
         ).encode(),
         (tenant_id, claim.load.kind, load, but, *_span(claim)),

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from tracking.feed import EventRecord, encode_event
+from tracking.store.asking import rows_where
 from tracking.store.audit import record
 from tracking.store.connection import Connection
 from tracking.store.webhooks import StoredWebhook, nudge
@@ -15,9 +16,9 @@ from tracking.store.webhooks import StoredWebhook, nudge
 _TOLD = 100
 _SELECT = (
     "SELECT d.number, d.message, d.event_id, d.type, d.subject, d.state, d.tries, d.started_at, "
-    "d.due_at, d.recorded_at, d.attempts::text FROM webhook_delivery d "
-    "WHERE d.webhook_number = %(webhook)s "
+    "d.due_at, d.recorded_at, d.attempts::text FROM webhook_delivery d"
 )
+_OF_WEBHOOK = "d.webhook_number = %(webhook)s"
 
 
 class DeliveryFilter(NamedTuple):
@@ -49,27 +50,29 @@ async def list_deliveries(
     conn: Connection, webhook: int, wanted: DeliveryFilter, *, before: int | None, limit: int
 ) -> list[Delivery]:
     """The newest first, those numbered below `before`."""
-    conditions = {
+    asked = {
         "d.state = %(state)s": ("state", wanted.state),
         "d.event_id = %(event)s": ("event", wanted.event),
         "d.type = %(type)s": ("type", wanted.type),
         "d.subject = %(subject)s": ("subject", wanted.subject),
         "d.number < %(before)s": ("before", before),
     }
-    values: dict[str, object] = {"webhook": webhook, "limit": limit}
-    query = _SELECT
-    for condition, (name, value) in conditions.items():
-        if value is not None:
-            query += f"AND {condition} "
-            values[name] = value
-    found = await conn.execute((query + "ORDER BY d.number DESC LIMIT %(limit)s").encode(), values)
-    return [_delivery(row) async for row in found]
+    found = await rows_where(
+        conn,
+        _SELECT,
+        [_OF_WEBHOOK],
+        asked,
+        order="ORDER BY d.number DESC LIMIT %(limit)s",
+        values={"webhook": webhook, "limit": limit},
+    )
+    return [_delivery(row) for row in found]
 
 
 async def get_delivery(conn: Connection, webhook: int, number: int) -> Delivery | None:
     """One delivery."""
     found = await conn.execute(
-        _SELECT + "AND d.number = %(number)s", {"webhook": webhook, "number": number}
+        f"{_SELECT} WHERE {_OF_WEBHOOK} AND d.number = %(number)s",
+        {"webhook": webhook, "number": number},
     )
     row = await found.fetchone()
     return None if row is None else _delivery(row)

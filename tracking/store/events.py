@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from psycopg import sql
-
 from tracking.feed import EventRecord
+from tracking.store.asking import rows_where
 from tracking.store.connection import Connection
 from tracking.times import to_us
 
@@ -36,7 +35,7 @@ class EventPage(NamedTuple):
 
 _SELECT = (
     "SELECT e.id, t.name, e.type, e.subject, e.time, e.recorded_at, e.revision, e.status, e.late, "
-    "e.cursor, e.data, e.origin FROM event e JOIN tenant t ON t.id = e.tenant_id WHERE "
+    "e.cursor, e.data, e.origin FROM event e JOIN tenant t ON t.id = e.tenant_id "
 )
 
 
@@ -76,8 +75,8 @@ async def events_of_subject(
     """The events of one subject with cursors in (after, upto], in that order, at most `limit`."""
     found = await conn.execute(
         (
-            _SELECT + "e.tenant_id = %s AND e.subject = %s AND e.cursor > %s AND e.cursor <= %s "
-            "ORDER BY e.cursor LIMIT %s"
+            _SELECT + "WHERE e.tenant_id = %s AND e.subject = %s AND e.cursor > %s "
+            "AND e.cursor <= %s ORDER BY e.cursor LIMIT %s"
         ).encode(),
         (tenant_id, subject, after, upto, limit),
     )
@@ -95,51 +94,34 @@ async def list_events(
     limit: int,
 ) -> list[EventRecord]:
     """Events in cursor order (ascending or descending), those beyond the cursor `after`."""
-    parts = ["e.tenant_id = %(tenant_id)s"]
-    values: dict[str, object] = {"tenant_id": tenant_id, "limit": limit}
-    if after is not None:
-        parts.append("e.cursor > %(after)s" if order == "asc" else "e.cursor < %(after)s")
-        values["after"] = after
-    if wanted.types is not None:
-        parts.append("e.type = ANY(%(types)s)")
-        values["types"] = list(wanted.types)
-    if wanted.device is not None:
-        parts.append("e.subject = %(device)s AND e.device_id IS NOT NULL")
-        values["device"] = wanted.device
-    if wanted.subject is not None:
-        parts.append("e.subject = %(subject)s")
-        values["subject"] = wanted.subject
-    if wanted.fence is not None:
+    beyond = ">" if order == "asc" else "<"
+    asked = {
+        f"e.cursor {beyond} %(after)s": ("after", after),
+        "e.type = ANY(%(types)s)": ("types", wanted.types),
+        "e.subject = %(device)s AND e.device_id IS NOT NULL": ("device", wanted.device),
+        "e.subject = %(subject)s": ("subject", wanted.subject),
         # The index is on `rule`, which holds a rule's id in the events of alerts.
-        parts.append("e.rule = %(fence)s AND e.type NOT LIKE 'alert.%%'")
-        values["fence"] = wanted.fence
-    if wanted.start is not None:
-        parts.append("e.time >= %(start)s")
-        values["start"] = wanted.start
-    if wanted.end is not None:
-        parts.append("e.time < %(end)s")
-        values["end"] = wanted.end
-    if wanted.since is not None:
-        parts.append("e.cursor > %(since)s")
-        values["since"] = wanted.since
-    if wanted.status is not None:
-        parts.append("e.status = %(status)s")
-        values["status"] = wanted.status
-    query = (
-        sql.SQL(_SELECT)
-        + sql.SQL(" AND ").join(map(sql.SQL, parts))
-        + sql.SQL(" ORDER BY e.cursor ")
-        + sql.SQL("ASC" if order == "asc" else "DESC")
-        + sql.SQL(" LIMIT %(limit)s")
+        "e.rule = %(fence)s AND e.type NOT LIKE 'alert.%%'": ("fence", wanted.fence),
+        "e.time >= %(start)s": ("start", wanted.start),
+        "e.time < %(end)s": ("end", wanted.end),
+        "e.cursor > %(since)s": ("since", wanted.since),
+        "e.status = %(status)s": ("status", wanted.status),
+    }
+    found = await rows_where(
+        conn,
+        _SELECT,
+        ["e.tenant_id = %(tenant_id)s"],
+        asked,
+        order=f"ORDER BY e.cursor {order} LIMIT %(limit)s",
+        values={"tenant_id": tenant_id, "limit": limit},
     )
-    cursor = await conn.execute(query, values)
-    return [event_of(row) async for row in cursor]
+    return [event_of(row) for row in found]
 
 
 async def get_event(conn: Connection, tenant_id: int, event_id: UUID) -> EventRecord | None:
     """One event, in its latest revision."""
     found = await conn.execute(
-        _SELECT + "e.tenant_id = %s AND e.id = %s",
+        _SELECT + "WHERE e.tenant_id = %s AND e.id = %s",
         (tenant_id, event_id),
     )
     row = await found.fetchone()

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from psycopg import sql
 
 from tracking.errors import Conflict
 from tracking.feed import EventRecord
@@ -13,6 +12,7 @@ from tracking.pickups import Attempt, PickupKind, PickupStatus, Recurrence
 from tracking.shipment_fold import derive
 from tracking.shipments import Plan, PlannedWindow
 from tracking.store.alerts import Tenant
+from tracking.store.asking import rows_where
 from tracking.store.connection import Connection
 from tracking.store.eventlog import Occurrence, write_events
 from tracking.store.rederive import rederive
@@ -43,7 +43,7 @@ SELECT p.number, p.id, p.kind, p.express, {_STATUS}, p.note, s.id, p.stop, serie
         'made_by', a.made_by) ORDER BY a.id), '[]') FROM pickup_attempt a
      WHERE a.pickup_number = p.number)::text
 FROM pickup p LEFT JOIN shipment s ON s.number = p.shipment_number
-LEFT JOIN pickup series ON series.number = p.series_number WHERE """  # noqa: S608 -- of constants
+LEFT JOIN pickup series ON series.number = p.series_number"""  # noqa: S608 -- of constants
 
 
 class Pickup(NamedTuple):
@@ -104,10 +104,8 @@ async def list_pickups(
     conn: Connection, tenant_id: int, wanted: PickupFilter, *, before: int | None, limit: int
 ) -> list[Pickup]:
     """The last made first, those numbered below `before`."""
-    conditions = {
-        f"({_STATUS}) = ANY(%(statuses)s)": (
-            "statuses", None if wanted.statuses is None else list(wanted.statuses),
-        ),
+    asked = {
+        f"({_STATUS}) = ANY(%(statuses)s)": ("statuses", wanted.statuses),
         "p.kind = %(kind)s": ("kind", wanted.kind),
         "p.express = %(express)s": ("express", wanted.express),
         "s.order_ref = %(order_ref)s": ("order_ref", wanted.order_ref),
@@ -116,25 +114,21 @@ async def list_pickups(
         "s.planned_from < %(end)s": ("end", wanted.end),
         "p.number < %(before)s": ("before", before),
     }  # fmt: skip
-    parts = ["p.tenant_id = %(tenant_id)s"]
-    values: dict[str, object] = {"tenant_id": tenant_id, "limit": limit}
-    for condition, (name, value) in conditions.items():
-        if value is not None:
-            parts.append(condition)
-            values[name] = value
-    query = (
-        sql.SQL(_SELECT)
-        + sql.SQL(" AND ").join(map(sql.SQL, parts))
-        + sql.SQL(" ORDER BY p.number DESC LIMIT %(limit)s")
+    found = await rows_where(
+        conn,
+        _SELECT,
+        ["p.tenant_id = %(tenant_id)s"],
+        asked,
+        order="ORDER BY p.number DESC LIMIT %(limit)s",
+        values={"tenant_id": tenant_id, "limit": limit},
     )
-    found = await conn.execute(query, values)
-    return [_pickup(row) async for row in found]
+    return [_pickup(row) for row in found]
 
 
 async def get_pickup(conn: Connection, tenant_id: int, id_: str) -> Pickup | None:
     """One pickup."""
     found = await conn.execute(
-        (_SELECT + "p.tenant_id = %s AND p.id = %s").encode(), (tenant_id, id_)
+        (_SELECT + " WHERE p.tenant_id = %s AND p.id = %s").encode(), (tenant_id, id_)
     )
     row = await found.fetchone()
     return None if row is None else _pickup(row)

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from psycopg import sql
 
 from tracking.estimates import Estimate
 from tracking.route.follow import Progress
 from tracking.shipments import Override, Plan, Proof, Record
+from tracking.store.asking import rows_where
 from tracking.store.connection import Connection
 
 _plans = msgspec.json.Decoder(Plan)
@@ -74,18 +74,16 @@ async def list_shipments(
     conn: Connection, tenant_id: int, wanted: ShipmentFilter, *, before: int | None, limit: int
 ) -> list[StoredShipment]:
     """The last made first, those numbered below `before`."""
-    conditions = {
+    asked = {
         "%(party)s = ANY(s.parties)": ("party", wanted.party),
         "s.parties @> ARRAY[%(of_party)s]": ("of_party", wanted.of_party),
-        "s.status = ANY(%(statuses)s)": (
-            "statuses", None if wanted.statuses is None else list(wanted.statuses),
-        ),
+        "s.status = ANY(%(statuses)s)": ("statuses", wanted.statuses),
         "s.order_ref = %(order_ref)s": ("order_ref", wanted.order_ref),
         "(s.record -> 'exceptions') ? 'delayed' = %(delayed)s": ("delayed", wanted.delayed),
         "((s.record -> 'exceptions') ?| %(exceptions)s OR 'at_risk' = ANY(%(exceptions)s) "
         "AND EXISTS (SELECT FROM shipment_eta e WHERE e.shipment_number = s.number "
         "AND e.device_id IS NOT NULL AND e.estimate -> 'at_risk' <> '[]'))": (
-            "exceptions", None if wanted.exceptions is None else list(wanted.exceptions),
+            "exceptions", wanted.exceptions,
         ),
         "EXISTS (SELECT FROM attachment a JOIN asset c ON c.number = a.carrier_number "
         "WHERE a.load_kind = 'shipment' AND a.load_number = s.number AND a.carrier_kind = 'asset' "
@@ -100,19 +98,15 @@ async def list_shipments(
         _REACHED.format("< %(reached_until)s"): ("reached_until", wanted.reached_until),
         "s.number < %(before)s": ("before", before),
     }  # fmt: skip
-    parts = ["s.tenant_id = %(tenant_id)s"]
-    values: dict[str, object] = {"tenant_id": tenant_id, "limit": limit}
-    for condition, (name, value) in conditions.items():
-        if value is not None:
-            parts.append(condition)
-            values[name] = value
-    query = (
-        sql.SQL(f"SELECT {_COLUMNS} FROM shipment s WHERE ")  # noqa: S608 -- of constants
-        + sql.SQL(" AND ").join(map(sql.SQL, parts))
-        + sql.SQL(" ORDER BY s.number DESC LIMIT %(limit)s")
+    found = await rows_where(
+        conn,
+        f"SELECT {_COLUMNS} FROM shipment s",  # noqa: S608 -- of constants
+        ["s.tenant_id = %(tenant_id)s"],
+        asked,
+        order="ORDER BY s.number DESC LIMIT %(limit)s",
+        values={"tenant_id": tenant_id, "limit": limit},
     )
-    found = await conn.execute(query, values)
-    return [_stored(row) async for row in found]
+    return [_stored(row) for row in found]
 
 
 async def get_shipment(
