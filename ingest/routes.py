@@ -10,8 +10,8 @@ import logging
 
 from ingest.monitor_metrics import MonitorMetrics
 from tracking.route.course import advanced
-from tracking.route.follow import Thresholds
-from tracking.shipments import Route
+from tracking.route.follow import Ground, Thresholds
+from tracking.shipments import Way
 from tracking.store.connection import Connection
 from tracking.store.persistence import Store
 from tracking.store.routes import Followed, put_off, save_courses, take_routes
@@ -49,8 +49,8 @@ async def turn(conn: Connection) -> tuple[int, int]:
         followed: list[Followed] = []
         for one, news in taken:
             try:
-                route = one.route
-                course, whole = advanced(one.course, route.line, _thresholds(route), news)
+                line = one.way.route.line
+                course, whole = advanced(one.course, line, _thresholds(one.way), news)
                 followed.append(Followed(one, course, whole))
             except Exception:
                 logger.exception("the route of shipment number %d cannot be followed", one.number)
@@ -59,5 +59,7 @@ async def turn(conn: Connection) -> tuple[int, int]:
         return len(taken), len(taken) - len(followed)
 
 
-def _thresholds(route: Route) -> Thresholds:
-    return Thresholds(route.detect_m, route.clear_m, route.n, route.of_m)
+def _thresholds(way: Way) -> Thresholds:
+    route = way.route
+    stops = tuple(Ground(place.lon, place.lat, place.radius_m) for place in way.stops)
+    return Thresholds(route.detect_m, route.clear_m, route.n, route.of_m, stops)

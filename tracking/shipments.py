@@ -90,6 +90,13 @@ class Route(msgspec.Struct, frozen=True):
         return _line_of(self.polyline)
 
 
+class Way(msgspec.Struct, frozen=True):
+    """A route to be followed, and the places of its stops: going there is not leaving it."""
+
+    route: Route
+    stops: tuple[Place, ...]
+
+
 @lru_cache(maxsize=256)
 def _line_of(polyline: str) -> Line:
     return Line.of(decode(polyline, LINE_DIGITS))
@@ -131,6 +138,13 @@ class Plan(msgspec.Struct, frozen=True):
     def subject(self) -> str:
         """How events name it; a device's name has no slash."""
         return f"shipment/{self.id}"
+
+    @property
+    def way(self) -> Way | None:
+        """What is to be followed; None: it goes as it likes."""
+        if self.route is None:
+            return None
+        return Way(self.route, tuple(stop.place for stop in self.stops if stop.place is not None))
 
     def names(self) -> list[str]:
         """The parties, each once."""

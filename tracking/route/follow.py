@@ -21,17 +21,31 @@ Vote = Literal["off", "on", "between"]
 _TURNED_M, _TURNED_N = 300.0, 3
 # So far from where it was picked up it may be beside a way it has not been on yet.
 _TO_THE_WAY_M = 1_000.0
+# Stops further beside the way are somewhere else: going there is leaving it.
+_ASIDE_M = 2_000.0
 # No road vehicle is faster over minutes. What seems to be jumped to the way's next loop.
 _MAX_MPS, _SLACK_M = 50.0, 500.0
 
 
+class Ground(NamedTuple):
+    """Where a stop is."""
+
+    lon: float
+    lat: float
+    radius_m: float
+
+
 class Thresholds(NamedTuple):
-    """When a way counts as left; see `tracking.shipments.Route`."""
+    """When a way counts as left; see `tracking.shipments.Route`.
+
+    Not by going to a stop beside it: `stops` are where that may be.
+    """
 
     detect_m: float
     clear_m: float
     n: int
     of_m: int
+    stops: tuple[Ground, ...] = ()
 
 
 class Fix(NamedTuple):
@@ -136,7 +150,7 @@ def follow(
         state, begin=state.begin or (fix.lon, fix.lat), offset_m=offset_m, as_of_us=fix.time_us
     )
     vote = _vote(thresholds, offset_m, fix.accuracy_m or 0.0)
-    if vote is None:
+    if vote is None or (vote == "off" and _at_a_stop(line, thresholds, fix)):
         return state, []
     seen = Seen(fix.time_us, fix.device, fix.lon, fix.lat, along_m, offset_m, vote)
     if not state.joined:
@@ -155,6 +169,20 @@ def _vote(thresholds: Thresholds, offset_m: float, accuracy_m: float) -> Vote | 
     if accuracy_m > thresholds.detect_m:
         return None
     return "on" if offset_m <= thresholds.clear_m else "between"
+
+
+def _at_a_stop(line: Line, thresholds: Thresholds, fix: Fix) -> bool:
+    """Whether it is as near to a stop as that is to the way."""
+    stops = thresholds.stops
+    if not stops:
+        return False
+    lon, lat, radius_m = np.array(stops).T
+    away_m = distances_m(np.full(len(stops), fix.lon), np.full(len(stops), fix.lat), lon, lat)
+    beyond_m = np.maximum(away_m - radius_m, 0.0)
+    return any(
+        beyond_m[i] <= line.project(stops[i].lon, stops[i].lat).offset_m
+        for i in np.flatnonzero(beyond_m < _ASIDE_M).tolist()
+    )
 
 
 def _joined(state: Following, seen: Seen) -> bool:

@@ -12,7 +12,7 @@ from tracking.route.course import Span
 from tracking.route.follow import Transition
 from tracking.shipment_fences import Circle, FencePlan, StopFence, plan_fences
 from tracking.shipment_fold import derive
-from tracking.shipments import Happening, Override, Route
+from tracking.shipments import Happening, Override, Way
 from tracking.store.alerts import Tenant
 from tracking.store.connection import Connection
 from tracking.store.custody import claims_above, moment, numbers_of
@@ -218,12 +218,12 @@ def _carriers(known: Sequence[_Known], devices: Mapping[str, int]) -> list[Carri
 
 def _courses(
     known: Sequence[_Known], derived: Mapping[int, Derived], devices: Mapping[str, int]
-) -> dict[int, tuple[Route, list[Span]] | None]:
+) -> dict[int, tuple[Way, list[Span]] | None]:
     """Along which route each is followed, and by whose fixes: from being picked up to its end."""
-    courses: dict[int, tuple[Route, list[Span]] | None] = {}
+    courses: dict[int, tuple[Way, list[Span]] | None] = {}
     for one in known:
-        route, record = one.stored.plan.route, derived[one.stored.number].record
-        if route is None or record.picked_up_at is None:
+        way, record = one.stored.plan.way, derived[one.stored.number].record
+        if way is None or record.picked_up_at is None:
             courses[one.stored.number] = None
             continue
         begun_us = to_us(record.picked_up_at)
@@ -233,7 +233,7 @@ def _courses(
             for part in one.custody
             if part.device is not None and part.device in devices
         ]
-        courses[one.stored.number] = route, [span for span in spans if span.from_us < span.to_us]
+        courses[one.stored.number] = way, [span for span in spans if span.from_us < span.to_us]
     return courses
 
 

@@ -11,14 +11,14 @@ import msgspec
 from tracking.custody import FOR_EVER_US
 from tracking.route.course import BEFORE_ALL, Course, Key, News, Part, Span, replanned, rewound
 from tracking.route.follow import Fix, Transition, progress_of
-from tracking.shipments import Route
+from tracking.shipments import Plan, Way
 from tracking.store.arrays import Blobs, Bools, Int4s, Int8s, Texts, Times
 from tracking.store.connection import Connection
 from tracking.store.custody import moment
 from tracking.times import from_us, to_us
 
 _courses = msgspec.msgpack.Decoder(Course)
-_routes = msgspec.json.Decoder(Route)
+_plans = msgspec.json.Decoder(Plan)
 _transitions = msgspec.json.Decoder(tuple[Transition, ...])
 
 # Between two looks at one that had news; many fixes then cost one look.
@@ -37,7 +37,7 @@ ORDER BY r.next_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
 
 _TAKEN = """
-SELECT r.shipment_number, r.course, r.rewind_at, s.plan ->> 'route', r.transitions::text
+SELECT r.shipment_number, r.course, r.rewind_at, s.plan::text, r.transitions::text
 FROM shipment_route r JOIN shipment s ON s.number = r.shipment_number
 WHERE r.shipment_number = ANY(%s) ORDER BY r.shipment_number
 """
@@ -104,7 +104,7 @@ class Taken(NamedTuple):
     """
 
     number: int
-    route: Route
+    way: Way
     course: Course
     told: tuple[Transition, ...]
     rewound: bool
@@ -134,12 +134,14 @@ async def take_routes(conn: Connection, limit: int) -> list[tuple[Taken, list[Ne
     # What their devices had by then is read first: whatever it counts is there to be read.
     parts, heads = await _parts(conn, numbers)
     taken: list[Taken] = []
-    for number, stored, rewind_at, route, told in rows:
+    for number, stored, rewind_at, plan, told in rows:
         course = _course(stored, parts[number])
         if rewind_at is not None:
             course = rewound(course, to_us(rewind_at))
-        known = _transitions.decode(told)
-        taken.append(Taken(number, _routes.decode(route), course, known, rewind_at is not None))
+        way = _plans.decode(plan).way
+        if way is not None:
+            known = _transitions.decode(told)
+            taken.append(Taken(number, way, course, known, rewind_at is not None))
     return list(zip(taken, await _news(conn, [one.course for one in taken], heads), strict=True))
 
 
@@ -215,7 +217,7 @@ async def transitions_of(
 
 
 async def plan_courses(
-    conn: Connection, tenant_id: int, wanted: Mapping[int, tuple[Route, Sequence[Span]] | None]
+    conn: Connection, tenant_id: int, wanted: Mapping[int, tuple[Way, Sequence[Span]] | None]
 ) -> None:
     """Have these shipments followed along these routes by what carries each; None: not at all.
 
@@ -237,17 +239,17 @@ async def plan_courses(
                     "DELETE FROM shipment_route WHERE shipment_number = %s", (number,)
                 )
             continue
-        route, spans = want
-        way, before = _digest(route), None
-        if number in known and known[number][0] == way:
+        way, spans = want
+        digest, before = _digest(way), None
+        if number in known and known[number][0] == digest:
             before = _course(known[number][1], parts[number])
         course = Course.of(spans) if before is None else replanned(before, spans)
         if course != before:
-            await _put_course(conn, tenant_id, number, way, course)
+            await _put_course(conn, tenant_id, number, digest, course)
 
 
 async def _put_course(
-    conn: Connection, tenant_id: int, number: int, way: str, course: Course
+    conn: Connection, tenant_id: int, number: int, digest: str, course: Course
 ) -> None:
     await conn.execute(
         "INSERT INTO shipment_route (shipment_number, tenant_id, way, course, rewind_at) "
@@ -255,7 +257,7 @@ async def _put_course(
         "way = excluded.way, course = excluded.course, next_at = now(), open = true, "
         "rewind_at = least(shipment_route.rewind_at, excluded.rewind_at)",
         # Nothing to go back to, but to be looked at even without a new fix.
-        (number, tenant_id, way, _dumped(course), moment(FOR_EVER_US)),
+        (number, tenant_id, digest, _dumped(course), moment(FOR_EVER_US)),
     )
     await conn.execute("DELETE FROM shipment_route_part WHERE shipment_number = %s", (number,))
     rows = [
@@ -330,5 +332,5 @@ def _dumped(course: Course) -> bytes:
     return msgspec.msgpack.encode(msgspec.structs.replace(course, parts=()))
 
 
-def _digest(route: Route) -> str:
-    return blake2b(msgspec.json.encode(route), digest_size=16).hexdigest()
+def _digest(way: Way) -> str:
+    return blake2b(msgspec.json.encode(way), digest_size=16).hexdigest()

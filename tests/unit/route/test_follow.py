@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracking.route.follow import Fix, Following, Thresholds, Transition, follow, progress_of
+from tracking.route.follow import (
+    Fix,
+    Following,
+    Ground,
+    Thresholds,
+    Transition,
+    follow,
+    progress_of,
+)
 from tracking.route.line import Line
 
 # Along the equator a thousandth of a degree is 111 m; 22 km in all.
@@ -69,6 +77,18 @@ def test_a_wrong_turn_is_dated_where_it_began_and_ends_where_it_came_back() -> N
     shown = progress_of(state)
     assert shown is not None
     assert shown.progress_m == pytest.approx(59 * STEP_M, abs=1)
+
+
+def test_going_to_a_stop_beside_the_way_is_not_leaving_it_but_going_on_from_there_is() -> None:
+    # 334 m beside it.
+    stop = Ground(5.02, 0.003, 50.0)
+    there = [*east(0, 20), *((20.0, 0.5 * i) for i in range(1, 7))]
+    back = [*there, *((20.0, 3.0 - 0.5 * i) for i in range(1, 7)), *east(20, 60)]
+    onward = [*there, *((20.0, 3.0 + 1.0 * i) for i in range(1, 8))]
+    usual = USUAL._replace(stops=(stop, Ground(5.19, 0.0, 150.0)))
+    assert changes(run(fixes(back))[1]) == [("deviated", 22), ("rejoined", 30)]
+    assert changes(run(fixes(back), thresholds=usual)[1]) == []
+    assert changes(run(fixes(onward), thresholds=usual)[1]) == [("deviated", 29)]
 
 
 def test_who_turns_round_on_the_way_drives_in_the_opposite_direction_until_turning_again() -> None:
