@@ -57,6 +57,11 @@ class PaceProfile:
         self._live = LiveRatio()
         self._epoch_s: float | None = None
 
+    @property
+    def knows(self) -> bool:
+        """Whether any trip was learned; before, `seconds` is a guess that knows no distance."""
+        return self._epoch_s is not None
+
     def learn(self, path: Path, seconds: Floats, ended_s: float, day_s: float) -> None:
         """Take up a trip, piece by piece, that ended at `ended_s` and was driven around `day_s`."""
         self._advance(ended_s)

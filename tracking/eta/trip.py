@@ -117,7 +117,7 @@ class TripEta:
             held.restore(part(state, name))
 
     def _prior(self, start: Start, now_s: float, path: Path | None) -> float:
-        if path is not None and len(path.cells):
+        if path is not None and len(path.cells) and self._pace.knows:
             return max(1.0, float(self._pace.seconds(path, now_s, start.day_s).sum()))
         return float(self._of_metres(np.array([start.left_m]))[0])
 
@@ -129,7 +129,8 @@ class TripEta:
 
     def _priors(self, trip: Trip) -> Floats:
         """What would have been expected of each sample, had nothing been known of this trip."""
-        if trip.path is None or not len(trip.path.cells) or not trip.starts:
+        known = self._pace.knows and trip.path is not None and len(trip.path.cells)
+        if trip.path is None or not known or not trip.starts:
             return self._of_metres(np.array([start.left_m for start in trip.starts]))
         # All pieces at once, at the hour it began: asking for each start anew takes ten times as
         # long and tells the same.

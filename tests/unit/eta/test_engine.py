@@ -131,10 +131,14 @@ class TestUnreadable:
 
 
 class TestBlend:
-    def test_untrained_it_takes_distance_at_a_usual_pace(self) -> None:
+    def test_untrained_it_knows_that_longer_ways_are_faster(self) -> None:
         told = Engine().forecast(leg(), BEGAN_S)
-        assert told.p50_s == pytest.approx(way_of([FROM, TO]).length_m / 8.0)
+        assert told == Engine().forecast(leg(known_way=False), BEGAN_S)
         assert told.p10_s < told.p50_s < told.p90_s
+        far = way_of([FROM, (TO[0] + 0.7, TO[1])])
+        far_s = Engine().forecast(Leg(FROM, TO, far.length_m, far.path), BEGAN_S).p50_s
+        # 55 km of road, not 55 km of streets.
+        assert 15.0 < far.length_m / far_s < 25.0
 
     @pytest.mark.parametrize("known_way", [True, False])
     def test_trips_around_here_teach_it(self, *, known_way: bool) -> None:
