@@ -100,15 +100,9 @@ def itinerary(
 
     Without a way it is as the crow flies, and the engine knows the usual detour.
     """
-    at, place = record.at_stop, here.place
-    since, leave = at, None
-    if at is None:
-        since = left_last(record)
-        waited_s = here.still_s if here.still_s >= _STANDS_S else 0.0
-        moment = _goes_on(here.time_s, Spread.at(0.0), waited_s)
-    else:
-        leave, waited_s = _leaving(plan.stops[at], record, here.time_s)
-        moment = leave
+    moment, waited_s = _sets_off(plan, record, here)
+    leave = None if record.at_stop is None else moment
+    place, since = here.place, left_last(record) if record.at_stop is None else record.at_stop
     left_m = driving_s = usual_s = 0.0
     found: list[Ahead] = []
     for stop in ahead(plan, record):
@@ -144,6 +138,14 @@ def stay(stop: Stop) -> Spread:
     """How long who serves a stop stays there; nobody stays at a via unless it is planned."""
     usual_s = stop.service_s or (0.0 if stop.kind == "via" else USUAL_STAY_S)
     return Spread(_SHORT * usual_s, usual_s, _LONG * usual_s)
+
+
+def _sets_off(plan: Plan, record: Record, here: Here) -> tuple[Spread, float]:
+    """When it goes on from where it is, and for how long it should have done so by now."""
+    if record.at_stop is not None:
+        return _leaving(plan.stops[record.at_stop], record, here.time_s)
+    waited_s = here.still_s if here.still_s >= _STANDS_S else 0.0
+    return _goes_on(here.time_s, Spread.at(0.0), waited_s), waited_s
 
 
 def _leaving(stop: Stop, record: Record, now_s: float) -> tuple[Spread, float]:

@@ -73,22 +73,7 @@ def look(plan: Plan, record: Record, before: Estimate | None, seen: Seen, engine
     found = itinerary(plan, record, seen.sites, here, engine=engine, ways=seen.ways)
     cause = None if before is None else _cause(before, seen)
     now = Now(plan, record, now_s, cause, seen.model, found.waited_s)
-    known = {} if before is None else {one.stop: one for one in before.stops}
-    stops: list[StopEstimate] = []
-    tellings: list[_Telling] = []
-    for one in found.ahead:
-        was = known.get(one.stop)
-        at_once = cause is not None or (was is not None and was.basis.path != one.path)
-        stops.append(
-            told(
-                was, one, now_s, model=seen.model, at_once=at_once, waited_s=found.waited_s
-            )
-        )  # fmt: skip
-        if was is None:
-            tellings.append(_Telling(None, stops[-1], first(one)))
-        elif stops[-1].arrive != was.arrive:
-            moved_s = (stops[-1].arrive - was.arrive).total_seconds()
-            tellings.append(_Telling(was, stops[-1], why(was.basis, one, moved_s, now)))
+    stops, tellings = _told(before, found, now)
     at_risk = _at_risk(before, plan)
     changes = risks(plan, record, at_risk, stops, now_s)
     for change in changes:
@@ -114,6 +99,28 @@ class _Telling(NamedTuple):
     was: StopEstimate | None
     now: StopEstimate
     why: Why
+
+
+def _told(
+    before: Estimate | None, found: Itinerary, now: Now
+) -> tuple[list[StopEstimate], list[_Telling]]:
+    """The estimates of the stops ahead, and which of them people are to be told."""
+    known = {} if before is None else {one.stop: one for one in before.stops}
+    stops: list[StopEstimate] = []
+    tellings: list[_Telling] = []
+    for one in found.ahead:
+        was = known.get(one.stop)
+        at_once = now.cause is not None or (was is not None and was.basis.path != one.path)
+        is_ = told(
+            was, one, now.time_s, model=now.model, at_once=at_once, waited_s=found.waited_s
+        )  # fmt: skip
+        stops.append(is_)
+        if was is None:
+            tellings.append(_Telling(None, is_, first(one)))
+        elif is_.arrive != was.arrive:
+            moved_s = (is_.arrive - was.arrive).total_seconds()
+            tellings.append(_Telling(was, is_, why(was.basis, one, moved_s, now)))
+    return stops, tellings
 
 
 def _cause(before: Estimate, seen: Seen) -> Reason | None:

@@ -5,7 +5,7 @@ that was told holds until the forecast has left it by more than a step twice in 
 moves by less than a minute.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from math import ceil, floor
 from typing import NamedTuple
@@ -74,23 +74,10 @@ def told(
     arrive, leave = found.arrive, found.leave
     step_s = step_of(arrive.p50_s - now_s, waited_s)
     forecasts_s = (arrive.p50_s, arrive.p10_s, arrive.p90_s, leave.p50_s)
+    held = _held(before, forecasts_s, now_s, step_s, at_once=at_once)
     basis = Basis(now_s, found.left_m, found.driving_s, found.staying_s, found.path, model)
-    if before is None:
-        held = [
-            Held(to_minute(s)) for to_minute, s in zip(_ROUNDED, forecasts_s, strict=True)
-        ]  # fmt: skip
-    else:
-        moments = before.arrive, before.early, before.late, before.depart
-        held = []
-        for i, to_minute in enumerate(_ROUNDED):
-            was = Held(moments[i].timestamp(), before.away[i])
-            now_at_once = at_once or (i > 0 and held[0].told_s != before.arrive.timestamp())
-            held.append(
-                damped(was, forecasts_s[i], now_s, step_s=step_s, at_once=now_at_once,
-                       rounded=to_minute)
-            )  # fmt: skip
-        if held[0].told_s == before.arrive.timestamp() and before.basis.path == found.path:
-            basis = before.basis
+    if before is not None and before.basis.path == found.path and not _moved(before, held[0]):
+        basis = before.basis
     arrive_s, early_s, late_s, depart_s = (one.told_s for one in held)
     return StopEstimate(
         stop=found.stop,
@@ -104,6 +91,32 @@ def told(
         basis=basis,
         away=(held[0].away, held[1].away, held[2].away, held[3].away),
     )
+
+
+def _held(
+    before: StopEstimate | None,
+    forecasts_s: Sequence[float],
+    now_s: float,
+    step_s: float,
+    *,
+    at_once: bool,
+) -> list[Held]:
+    """The arrival, the two ends of its range and the leaving; these go with the arrival."""
+    if before is None:
+        return [Held(to_minute(s)) for to_minute, s in zip(_ROUNDED, forecasts_s, strict=True)]
+    held: list[Held] = []
+    moments = before.arrive, before.early, before.late, before.depart
+    for i, to_minute in enumerate(_ROUNDED):
+        was = Held(moments[i].timestamp(), before.away[i])
+        anew = at_once or (i > 0 and _moved(before, held[0]))
+        held.append(
+            damped(was, forecasts_s[i], now_s, step_s=step_s, at_once=anew, rounded=to_minute)
+        )
+    return held
+
+
+def _moved(before: StopEstimate, arrive: Held) -> bool:
+    return arrive.told_s != before.arrive.timestamp()
 
 
 def told_leaving(
