@@ -145,7 +145,10 @@ def follow(
     line: Line, thresholds: Thresholds, state: Following, fix: Fix
 ) -> tuple[Following, list[Transition]]:
     """Go on by one fix; fixes come in the order of their keys."""
-    along_m, offset_m = line.project(fix.lon, fix.lat, near_m=state.progress_m)
+    # Before any progress it is taken to begin at the beginning: a way back on the same road is as
+    # near, and who is on it at first would be behind the whole way.
+    near_m = 0.0 if state.progress_m is None else state.progress_m
+    along_m, offset_m = line.project(fix.lon, fix.lat, near_m=near_m)
     state = msgspec.structs.replace(
         state, begin=state.begin or (fix.lon, fix.lat), offset_m=offset_m, as_of_us=fix.time_us
     )

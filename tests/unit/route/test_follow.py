@@ -151,6 +151,13 @@ def test_a_loop_of_the_way_that_passes_near_is_no_short_cut() -> None:
     assert state.progress_m == pytest.approx(line.length_m, abs=60)
 
 
+def test_who_begins_nearer_to_the_way_back_begins_the_way_out() -> None:
+    line = Line.of([(5.0, 0.0), (5.1, 0.0), (5.1, 0.0001), (5.0, 0.0001)])
+    state, told = run(fixes([(float(i), 0.1) for i in range(30)]), line)
+    assert told == []
+    assert state.progress_m == pytest.approx(29 * STEP_M, abs=1)
+
+
 def test_a_few_fixes_nearer_to_a_later_part_of_the_way_are_no_leap_to_it() -> None:
     # Back 111 m beside the way out; some fixes on the way out stray towards it.
     line = Line.of([(5.0, 0.0), (5.1, 0.0), (5.1, 0.001), (5.0, 0.001)])
