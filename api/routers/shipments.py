@@ -24,7 +24,7 @@ from api.schemas.assets import TrackPage, TrackQuery, carried_by
 from api.schemas.estimates import AsOf
 from api.schemas.fences import decoded
 from api.schemas.overrides import OverrideInput, Overrides, override_of
-from api.schemas.parameters import NoQuery, Paged, Selected, check_range
+from api.schemas.parameters import EventList, NoQuery, Selected, check_range
 from api.schemas.shipments import (
     ShipmentDetail,
     ShipmentInput,
@@ -82,6 +82,7 @@ async def shipments(
     check_range(query.start, query.end)
     wanted = ShipmentFilter(
         party=caller.party,
+        prefix=query.id,
         statuses=None if query.status is None else tuple(query.status),
         order_ref=query.order,
         of_party=query.party,
@@ -237,7 +238,7 @@ async def events(
     request: Request,
     caller: Caller,
     id: ShipmentId,  # noqa: A002
-    query: Annotated[Paged, Query()],
+    query: Annotated[EventList, Query()],
 ) -> Response:
     """What happened to a shipment, in the order it was recorded; retracted events too."""
     stored = await _found(request, caller, id)
@@ -246,7 +247,7 @@ async def events(
         caller.tenant_id,
         EventFilter(subject=stored.plan.subject),
         after=read_number_cursor(query.cursor),
-        order="asc",
+        order=query.order,
         limit=query.limit + 1,
     )
     return paged(found, query.limit, lambda last: number_cursor(last.cursor), cloud_event)

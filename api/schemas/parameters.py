@@ -124,7 +124,13 @@ class HistoryQuery(Selected):
     )
 
 
-class EventQuery(Paged):
+class EventList(Paged):
+    """Events in one order or the other."""
+
+    order: Literal["asc", "desc"] = Field("asc", description="By the cursor of the events")
+
+
+class EventQuery(EventList):
     """Which events."""
 
     type: list[Text] | None = Field(None, max_length=50, description="Repeat for several")
@@ -136,7 +142,6 @@ class EventQuery(Paged):
     since: int | None = Field(
         None, ge=0, le=2**63 - 1, description="Only events behind this `cursor` of an event"
     )
-    order: Literal["asc", "desc"] = Field("asc", description="By the cursor of the events")
 
 
 class FeedQuery(Query):

@@ -133,6 +133,7 @@ class ShipmentPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ShipmentQuery(Paged):
     """Which shipments."""
 
+    id: Text | None = Field(None, description="Prefix of the id")
     status: list[Status] | None = Field(None, max_length=10, description="Repeat for several")
     order: Text | None = Field(None, description="Its order reference")
     party: Text | None = Field(None, description="Shipper, carrier or consignee")

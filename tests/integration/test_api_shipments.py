@@ -120,6 +120,8 @@ async def test_every_change_of_a_plan_is_told_and_none_that_is_none(site: Site) 
         ("shipment.status_changed", None),
         ("shipment.replanned", 2),
     ]
+    newest = (await site.get("/v1/shipments/s1/events", order="desc", limit=1)).json()["items"]
+    assert newest == told[-1:]
 
 
 async def test_overrides_carry_proof_and_stand_among_its_events(site: Site) -> None:
@@ -208,6 +210,8 @@ async def test_shipments_are_found_by_what_they_are_and_by_who_carries_them(
     # Who carries it is derived; an edit of the plan does it at once.
     await site.client.patch("/v1/shipments/b", json={"attrs": {}})
     assert await ids(site) == ["c", "b", "a"]
+    assert await ids(site, id="b") == ["b"]
+    assert await ids(site, id="%") == []
     assert await ids(site, order="o1") == ["b", "a"]
     assert await ids(site, status="cancelled") == ["a"]
     assert await ids(site, party="fast") == ["a"]

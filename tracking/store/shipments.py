@@ -57,6 +57,7 @@ class ShipmentFilter(NamedTuple):
     """
 
     party: str | None = None
+    prefix: str | None = None  # of the id
     statuses: tuple[str, ...] | None = None
     order_ref: str | None = None
     of_party: str | None = None
@@ -76,6 +77,7 @@ async def list_shipments(
     """The last made first, those numbered below `before`."""
     asked = {
         "%(party)s = ANY(s.parties)": ("party", wanted.party),
+        "starts_with(s.id, %(prefix)s)": ("prefix", wanted.prefix),
         "s.parties @> ARRAY[%(of_party)s]": ("of_party", wanted.of_party),
         "s.status = ANY(%(statuses)s)": ("statuses", wanted.statuses),
         "s.order_ref = %(order_ref)s": ("order_ref", wanted.order_ref),
