@@ -23,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from tests.browser.fake_shipments import FakeShipments
 from tests.browser.fake_sites import FakeSites
 
 Json = dict[str, Any]
@@ -69,6 +70,7 @@ class FakeWaymark:
         self.trails: dict[str, list[Json]] = {}
         self.events: list[Json] = []
         self.sites = FakeSites()
+        self.shipping = FakeShipments(self.events, self.latest)
         self.subscriptions: list[Json] = []
         self.style_url: str | None = None
         self.closed_for = 0
@@ -224,6 +226,7 @@ class FakeWaymark:
             Route("/v1/events", self.event_list),
             Route("/v1/map/config", self.map_config),
             *self.sites.routes(),
+            *self.shipping.routes(),
             Mount("/", StaticFiles(directory=dist, html=True)),
         ]
         return guarded(Starlette(routes=routes, lifespan=self._lifespan))

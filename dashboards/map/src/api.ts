@@ -4,12 +4,20 @@ import type { Credential } from './credential.ts';
 import type { Box } from './ground.ts';
 import type { Alert, AlertState, DeviceSummary, Fence, FenceBody, LonLat, PreviewLine, Visit, WaymarkEvent } from './model.ts';
 import { jsonLines } from './ndjson.ts';
+import type { Part, ShipmentQuery } from './shipment_book.ts';
+import type { PlannedLine, Shipment, ShipmentDetail } from './shipment_model.ts';
 
 const TIMEOUT_MS = 15_000;
 const TRAIL_POINTS = 20_000;
 const PAGE = 1000;
 const TRAIL_PAGE = 10_000;
 const FENCE_PAGE = 500;
+const SHIPMENT_PAGE = 100;
+// What a row shows, and what the panel shows beside it. A planned line may be half a megabyte: it is asked for by itself.
+const ROW = 'id,order_ref,status,since,exceptions,at_stop,next_stop,stops.kind,stops.name,stops.time_zone,stops.arrive,stops.depart,'
+  + 'stops.planned_until,stops.done,stops.delayed,eta.state,eta.as_of,eta.stops,eta.at_risk';
+const DETAIL = `${ROW},version,stops.place,stops.fence,route.length_m,route.progress_m,route.offset_m,route.off_route,eta.told_at,eta.because,`
+  + 'eta.remaining_m,last_seen.position,last_seen.stale,last_seen.carried_by';
 
 /** What is wrong with one member of what was sent, such as `shape.coordinates[0][3]`. */
 export interface Fault {
@@ -125,6 +133,29 @@ export class Api {
 
   actOnAlert(id: string, verb: 'acknowledge' | 'resolve' | 'snooze', body: object): Promise<Alert> {
     return this.send('POST', `alerts/${encodeURIComponent(id)}/${verb}`, body);
+  }
+
+  /** The last made of the shipments asked for, as many as a list shows. */
+  async shipments(query: ShipmentQuery): Promise<Part> {
+    const asked = new URLSearchParams({ fields: ROW, limit: String(SHIPMENT_PAGE) });
+    for (const [name, value] of Object.entries(query) as [string, string | readonly string[]][]) {
+      for (const each of [value].flat()) asked.append(name, each);
+    }
+    const page = await this.get<Page<Shipment>>(`shipments?${asked}`);
+    return { items: page.items, more: page.next !== null };
+  }
+
+  shipment(id: string): Promise<ShipmentDetail> {
+    return this.get(`shipments/${encodeURIComponent(id)}?fields=${DETAIL}`);
+  }
+
+  plannedLine(id: string): Promise<PlannedLine> {
+    return this.get(`shipments/${encodeURIComponent(id)}?fields=version,route.line`);
+  }
+
+  /** The last events of a shipment, newest first. */
+  async shipmentEvents(id: string, limit: number): Promise<readonly WaymarkEvent[]> {
+    return (await this.get<Page<WaymarkEvent>>(`shipments/${encodeURIComponent(id)}/events?limit=${limit}&order=desc`)).items;
   }
 
   private async get<T>(path: string, signal?: AbortSignal): Promise<T> {

@@ -10,7 +10,7 @@ import { FenceBook, siteOf, type Changes, type Site } from './fence_book.ts';
 import { FenceLoader } from './fence_loader.ts';
 import { FenceNews, fenceOf } from './fence_news.ts';
 import { Ground } from './ground.ts';
-import type { Fence, FenceBody, FenceShape, WaymarkEvent } from './model.ts';
+import type { Fence, FenceBody, FenceShape, LonLat, WaymarkEvent } from './model.ts';
 import { byId } from './view/dom.ts';
 import { DraftLayer } from './view/draft_layer.ts';
 import { DrawTool } from './view/draw_tool.ts';
@@ -156,11 +156,17 @@ export class FenceDesk {
 
   /** Select a fence and bring it into view; read it first when it is not known. */
   async visit(id: string): Promise<void> {
-    if (!this.book.sites.has(id)) await this.loader.refresh(id);
+    await this.middleOf(id);
     const site = this.book.sites.get(id);
     if (site === undefined) return;
     this.select(id);
     this.view.flyToBox(site.box, insets());
+  }
+
+  /** The middle of a fence, read first when it is not known; null when there is none. */
+  async middleOf(id: string): Promise<LonLat | null> {
+    if (!this.book.sites.has(id)) await this.loader.refresh(id);
+    return this.book.sites.get(id)?.middle ?? null;
   }
 
   everySecond(): void {

@@ -1,5 +1,6 @@
 /** What visits and events tell of fences: who entered and has not left, and what happened last. Pure. */
 
+import { withEvent } from './event_log.ts';
 import type { Visit, WaymarkEvent } from './model.ts';
 
 const EVENTS_KEPT = 20;
@@ -15,7 +16,7 @@ export interface Stay {
 
 interface News {
   readonly stays: Map<string, Stay>;
-  events: WaymarkEvent[];
+  events: readonly WaymarkEvent[];
 }
 
 /** The id of the fence an event is about; alerts about a fence's event are not its events. */
@@ -36,10 +37,9 @@ export class FenceNews {
     const fence = fenceOf(event);
     if (fence === null) return;
     const news = this.of(fence);
-    const known = news.events.find((each) => each.id === event.id);
-    if (known !== undefined && known.revision > event.revision) return;
-    news.events = [event, ...news.events.filter((each) => each !== known)]
-      .sort((a, b) => Date.parse(b.time) - Date.parse(a.time)).slice(0, EVENTS_KEPT);
+    const events = withEvent(news.events, event, EVENTS_KEPT);
+    if (events === news.events) return;
+    news.events = events;
     this.follow(news, event);
   }
 

@@ -12,6 +12,8 @@ import { Feed, type FeedStatus } from './feed.ts';
 import { Fleet, liveState, placeAt, type Device, type Now } from './fleet.ts';
 import { toLonLat } from './geo.ts';
 import type { Alert, LiveState, Position, WaymarkEvent } from './model.ts';
+import { ShipmentDesk } from './shipment_desk.ts';
+import { shipmentOf } from './shipment_hints.ts';
 import { browserWorld } from './socket.ts';
 import { byId, say } from './view/dom.ts';
 import { DeviceList } from './view/device_list.ts';
@@ -61,13 +63,14 @@ export class LiveMap {
     this.fleet, (device) => this.stateOf(device), (device) => this.select(device, true), () => this.redrawAll(),
   );
   private readonly panel = new DevicePanel(
-    () => this.select(null, false), () => void this.loadTrail(), () => this.center(),
+    () => this.select(null, false), () => void this.loadTrail(), () => this.center(), (id) => void this.shipments.visit(id),
   );
   private readonly events = new EventList((event) => this.visit(event));
   private readonly status = new StatusLine();
   private readonly tabs = new Tabs();
   private readonly fences: FenceDesk;
   private readonly alerts: AlertDesk;
+  private readonly shipments: ShipmentDesk;
   private readonly feed: Feed;
   private readonly looks = new Map<Device, LiveState>();
   private selected: Device | null = null;
@@ -81,8 +84,22 @@ export class LiveMap {
     const asking = (ask: () => Promise<void>): Promise<void> => this.asking(ask);
     this.fences = new FenceDesk(api, this.view, {
       asking,
-      selectDevice: (name) => this.select(this.fleet.devices.get(name ?? '') ?? null, name !== null),
+      selectDevice: (name) => {
+        this.shipments.deselect();
+        this.select(this.fleet.devices.get(name ?? '') ?? null, name !== null);
+      },
       visit: (event) => this.visit(event),
+    });
+    this.shipments = new ShipmentDesk(api, this.view, {
+      asking,
+      selected: () => {
+        this.fences.select(null);
+        this.select(null, false);
+        this.tabs.open('map');
+      },
+      device: (name) => this.visitDevice(name),
+      carrier: (name) => this.fleet.devices.get(name),
+      middleOf: (fence) => this.fences.middleOf(fence),
     });
     this.alerts = new AlertDesk(api, asking, (alert) => this.visitAlert(alert), () => this.tabs.open('alerts'));
     this.feed = new Feed(credential, {
@@ -97,7 +114,7 @@ export class LiveMap {
   /** Work until the server refuses the credential, or somebody signs out; answers with the reason. */
   async run(): Promise<string> {
     const refusal = new Promise<string>((resolve) => (this.refused = resolve));
-    new Labels(this.view.map, this.fleet, this.layer, page_s);
+    new Labels(this.view.map, this.fleet, this.layer, this.shipments, page_s);
     this.listen();
     this.glimpse();
     this.feed.start();
@@ -115,6 +132,7 @@ export class LiveMap {
     cancelAnimationFrame(frame);
     this.feed.stop();
     this.fences.stop();
+    this.shipments.stop();
     this.view.map.remove();
     return message;
   }
@@ -134,6 +152,8 @@ export class LiveMap {
         this.view.extendTrail({ at: [position.lon, position.lat], fix_ms: Date.parse(position.fix_time) });
       }
     }
+    const { carrier } = this.shipments;
+    if (positions.some(({ device }) => device === carrier)) this.shipments.moved();
     this.view.map.triggerRepaint();
     if (!this.framed && this.fleet.devices.size > 0) this.frame();
   }
@@ -151,6 +171,7 @@ export class LiveMap {
     this.events.add(event);
     this.fences.hear(event);
     this.alerts.hear(event);
+    this.shipments.hear(event);
     const device = this.fleet.devices.get(event.subject);
     if (device !== undefined) this.redraw(device, false);
   }
@@ -180,6 +201,8 @@ export class LiveMap {
     this.list.refresh(this.fleet.counts(wall_ms), this.selected);
     this.panel.show(this.selected, this.selected && this.stateOf(this.selected), wall_ms);
     this.fences.everySecond();
+    this.shipments.everySecond();
+    this.layer.selected = this.selected ?? this.fleet.devices.get(this.shipments.carrier ?? '') ?? null;
     this.events.refreshAges();
     this.alerts.refreshAges();
     this.status.refresh(wall_ms);
@@ -191,11 +214,14 @@ export class LiveMap {
   private select(device: Device | null, fly: boolean): void {
     const changed = device !== this.selected;
     this.selected = device;
-    this.layer.selected = device;
     if (device === null || changed) this.view.setTrail([]);
-    if (device !== null) this.fences.select(null);
+    if (device !== null) {
+      this.fences.select(null);
+      this.shipments.deselect();
+    }
     if (device !== null && changed) {
       void this.loadTrail();
+      void this.loadLoads();
       void this.describe(device.name);
     }
     this.everySecond();
@@ -210,13 +236,18 @@ export class LiveMap {
   }
 
   private visit(event: WaymarkEvent): void {
-    const device = this.fleet.devices.get(event.subject);
+    const shipment = shipmentOf(event);
+    if (shipment === null) this.visitDevice(event.subject);
+    else void this.shipments.visit(shipment);
+  }
+
+  private visitDevice(name: string): void {
+    const device = this.fleet.devices.get(name);
     if (device !== undefined) this.select(device, true);
   }
 
   private visitAlert(alert: Alert): void {
-    const device = this.fleet.devices.get(alert.device);
-    if (device !== undefined) this.select(device, true);
+    if (this.fleet.devices.has(alert.device)) this.visitDevice(alert.device);
     else if (alert.fence) void this.fences.visit(alert.fence);
   }
 
@@ -234,8 +265,18 @@ export class LiveMap {
     }, () => this.panel.tellTrail('not available'));
   }
 
+  private async loadLoads(): Promise<void> {
+    const device = this.selected;
+    this.panel.showLoads([], false, 0);
+    if (device === null) return;
+    await this.asking(async () => {
+      const { loads, more } = await this.shipments.loadsOf(device.name);
+      if (device === this.selected) this.panel.showLoads(loads, more, Date.now());
+    });
+  }
+
   private async catchUp(): Promise<void> {
-    await Promise.all([this.loadEvents(), this.alerts.load(), this.fences.catchUp()]);
+    await Promise.all([this.loadEvents(), this.alerts.load(), this.fences.catchUp(), this.shipments.catchUp()]);
   }
 
   private async loadEvents(): Promise<void> {
@@ -308,12 +349,14 @@ export class LiveMap {
     if (this.fences.drawing) return;
     const device = this.view.pick(x, y);
     this.select(device, false);
+    this.shipments.deselect();
     if (device === null) this.fences.clickAt(x, y);
   }
 
   private escape(): void {
     if (this.fences.cancel()) return;
     this.fences.select(null);
+    this.shipments.deselect();
     this.select(null, false);
   }
 
@@ -326,9 +369,9 @@ export class LiveMap {
     if (key.key === 'n') {
       this.tabs.open('map');
       this.fences.begin();
-    } else if (key.key === '/') {
-      this.tabs.open('fleet');
-      byId('search').focus();
+    } else if (key.key === '/' || key.key === 's') {
+      this.tabs.open(key.key === 's' ? 'shipments' : 'fleet');
+      byId(key.key === 's' ? 'shipment-search' : 'search').focus();
       key.preventDefault();
     } else if (key.key === 'f') {
       this.view.fit(insets(), 700);

@@ -3,6 +3,7 @@
 import 'maplibre-gl/dist/maplibre-gl.css';
 import './style.css';
 import './fences.css';
+import './shipments.css';
 import { Api } from './api.ts';
 import type { Credential } from './credential.ts';
 import { enter, type Way } from './entrance.ts';

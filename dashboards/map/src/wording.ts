@@ -76,9 +76,11 @@ type Data = Readonly<Record<string, unknown>>;
 
 export function sentence(event: WaymarkEvent): Sentence {
   const telling = TELLINGS[event.type];
-  if (telling === undefined) return { subject: event.subject, rest: plain(event.type.replace('.', ': ')), tone: 'info' };
+  // A shipment is known by its id; a device's name has no slash.
+  const subject = event.subject.replace(/^shipment\//, '');
+  if (telling === undefined) return { subject, rest: plain(event.type.replace('.', ': ')), tone: 'info' };
   const [tone, tell] = telling;
-  return { subject: event.subject, rest: tell(event.data), tone };
+  return { subject, rest: tell(event.data), tone };
 }
 
 function named(data: Data, ...keys: string[]): string {

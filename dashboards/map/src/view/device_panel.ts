@@ -3,7 +3,10 @@
 import type { Device } from '../fleet.ts';
 import type { LiveState } from '../model.ts';
 import { ageText, batteryText, courseText, distanceText, plain, speedText, STATE_NAMES } from '../wording.ts';
-import { byId, el, say } from './dom.ts';
+import type { Shipment } from '../shipment_model.ts';
+import { expectation, towards } from '../shipment_words.ts';
+import { arrowKeys, byId, el, say } from './dom.ts';
+import { fillBadges } from './shipment_list.ts';
 
 const FACTS = ['Speed', 'Heading', 'Battery', 'Odometer', 'Last heard', 'Fix quality'] as const;
 type Fact = (typeof FACTS)[number];
@@ -17,9 +20,11 @@ export class DevicePanel {
   private readonly facts = new Map<Fact, HTMLElement>();
   private readonly spans = new Map<number, HTMLButtonElement>();
   private readonly trailNote = el('span', 'trail-note');
+  private readonly loads = el('ul', 'inside');
+  private readonly loadsTitle = el('h3');
   span_h: number = 6;
 
-  constructor(onClose: () => void, onSpan: () => void, onCenter: () => void) {
+  constructor(onClose: () => void, onSpan: () => void, onCenter: () => void, private readonly onLoad: (id: string) => void) {
     const close = el('button', 'close', '×');
     close.type = 'button';
     close.title = 'Close (Esc)';
@@ -32,7 +37,10 @@ export class DevicePanel {
       list.append(el('div', '', el('dt', '', fact), value));
     }
     this.place.addEventListener('click', onCenter);
-    this.panel.append(el('div', 'title', this.name, this.state, close), list, this.place, this.spanButtons(onSpan));
+    arrowKeys(this.loads);
+    this.panel.append(
+      el('div', 'title', this.name, this.state, close), list, this.place, this.spanButtons(onSpan), this.loadsTitle, this.loads,
+    );
   }
 
   private spanButtons(onSpan: () => void): HTMLElement {
@@ -60,6 +68,21 @@ export class DevicePanel {
 
   tellTrail(text: string): void {
     say(this.trailNote, text);
+  }
+
+  /** Show the shipments it carries; `more` when it may carry others. */
+  showLoads(loads: readonly Shipment[], more: boolean, now_ms: number): void {
+    say(this.loadsTitle, loads.length === 0 ? '' : `Carries ${loads.length}${more ? ' or more' : ''}`);
+    this.loadsTitle.hidden = loads.length === 0;
+    this.loads.replaceChildren(...loads.map((load) => {
+      const badges = el('span', 'badges');
+      fillBadges(badges, load);
+      const words = [towards(load), expectation(load, { now_ms })].filter(Boolean).join(', ');
+      const button = el('button', 'load', el('b', '', load.id), el('span', 'age', words), badges);
+      button.type = 'button';
+      button.addEventListener('click', () => this.onLoad(load.id));
+      return el('li', '', button);
+    }));
   }
 
   /** Show this device as it is at `wall_ms`; null hides the panel. */

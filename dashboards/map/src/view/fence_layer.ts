@@ -7,6 +7,7 @@
 
 import type { ExpressionSpecification, GeoJSONSource, Map as MapLibre } from 'maplibre-gl';
 import type { Changes, Site } from '../fence_book.ts';
+import { fontOf } from './letters.ts';
 import type { Theme } from './theme.ts';
 
 const NAMES_FROM_ZOOM = 11;
@@ -114,13 +115,4 @@ function featuresOf(site: Site): GeoJSON.Feature[] {
       geometry: { type: 'Point', coordinates: site.middle },
     },
   ];
-}
-
-/** Letters the style has: those of its own names, or where it names no glyphs any the browser has. */
-function fontOf(map: MapLibre): string[] {
-  for (const layer of map.getStyle().layers) {
-    const font: unknown = layer.type === 'symbol' ? layer.layout?.['text-font'] : undefined;
-    if (Array.isArray(font) && font.every((name) => typeof name === 'string')) return font;
-  }
-  return ['sans-serif'];
 }

@@ -1,8 +1,9 @@
 /** The selected fence: what it says, who is inside, what happened there last. */
 
 import type { Fence, WaymarkEvent } from '../model.ts';
-import { ageText, durationText, dwellText, groundText, sentence, speedText } from '../wording.ts';
+import { durationText, dwellText, groundText, speedText } from '../wording.ts';
 import { arrowKeys, byId, el, say } from './dom.ts';
+import { EventRows } from './event_rows.ts';
 
 const MAX_INSIDE = 50;
 
@@ -28,7 +29,7 @@ export class FencePanel {
   private readonly notes = el('ul', 'notes');
   private readonly insideTitle = el('h3');
   private readonly inside = el('ul', 'inside');
-  private readonly events = el('ol', 'rows');
+  private readonly events: EventRows;
   private readonly quiet = el('p', 'note', 'Nothing has happened here lately.');
   private readonly fault = el('p', 'fault');
   private readonly buttons = el('div', 'row');
@@ -36,7 +37,6 @@ export class FencePanel {
   private sure = false;
   private shown: Fence | null = null;
   private insideKey = '';
-  private eventsKey = '';
 
   constructor(private readonly actions: PanelActions) {
     const close = this.button('×', 'close', () => actions.close());
@@ -44,13 +44,13 @@ export class FencePanel {
     close.setAttribute('aria-label', 'Close');
     this.removeButton = this.button('Delete', '', () => this.remove());
     this.buttons.append(this.button('Change', '', () => actions.change()), this.removeButton);
+    this.events = new EventRows((event) => actions.event(event));
     this.fault.setAttribute('role', 'alert');
     this.panel.replaceChildren(
       el('div', 'title', this.name, close), this.id, this.facts, this.notes, this.buttons, this.fault,
-      this.insideTitle, this.inside, el('h3', '', 'Last events'), this.events, this.quiet,
+      this.insideTitle, this.inside, el('h3', '', 'Last events'), this.events.list, this.quiet,
     );
     arrowKeys(this.inside);
-    arrowKeys(this.events);
   }
 
   private button(label: string, className: string, onClick: () => void): HTMLButtonElement {
@@ -78,7 +78,7 @@ export class FencePanel {
     this.buttons.hidden = !writes;
     if (fence === null || fence === this.shown) return;
     this.shown = fence;
-    this.insideKey = this.eventsKey = '';
+    this.insideKey = '';
     this.ask(false);
     this.tell('');
     say(this.name, fence.name);
@@ -86,7 +86,7 @@ export class FencePanel {
     this.facts.replaceChildren(...factsOf(fence).map(([fact, value]) => el('div', '', el('dt', '', fact), el('dd', '', value))));
     this.notes.replaceChildren(...(fence.notes ?? []).map((note) => el('li', '', note)));
     this.inside.replaceChildren();
-    this.events.replaceChildren();
+    this.events.show([], 0);
   }
 
   tell(sentence: string): void {
@@ -115,19 +115,7 @@ export class FencePanel {
 
   showEvents(events: readonly WaymarkEvent[], now_ms: number): void {
     this.quiet.hidden = events.length > 0;
-    const key = events.map((event) => `${event.id}:${event.revision}`).join();
-    if (key !== this.eventsKey) {
-      this.eventsKey = key;
-      this.events.replaceChildren(...events.map((event) => {
-        const told = sentence(event);
-        const age = el('time', 'age');
-        age.dateTime = event.time;
-        const row = this.button('', '', () => this.actions.event(event));
-        row.append(el('i', 'dot'), el('span', 'text', el('b', '', told.subject), ` ${told.rest}`), el('span', 'meta', age));
-        return el('li', `${event.status} ${told.tone}`, row);
-      }));
-    }
-    for (const age of this.events.querySelectorAll('time')) say(age, ageText(now_ms - Date.parse(age.dateTime)));
+    this.events.show(events, now_ms);
   }
 }
 

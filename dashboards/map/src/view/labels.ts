@@ -1,9 +1,10 @@
-/** Names beside markers: the selected and hovered device always, the others while there is room. */
+/** Names beside markers: the selected, the hovered and the flagged devices always, the others while there is room. */
 
 import type { Map as MapLibre } from 'maplibre-gl';
 import { placeAt, type Device, type Fleet } from '../fleet.ts';
 import { toLonLat } from '../geo.ts';
 import type { FleetLayer } from './fleet_layer.ts';
+import type { Flag } from '../shipment_carriers.ts';
 import { byId, el, say } from './dom.ts';
 
 // More names than this on one screen are noise, and each costs a style write per frame.
@@ -11,6 +12,12 @@ const MAX_LABELS = 48;
 const CHOOSE_EVERY_S = 0.5;
 const HEIGHT_PX = 18;
 const CHARACTER_PX = 6.6;
+
+/** What is wrong with what devices carry. */
+export interface Flags {
+  readonly flagged: Iterable<string>;
+  flagOf(device: string): Flag | null;
+}
 
 interface Box {
   readonly left: number;
@@ -27,7 +34,7 @@ export class Labels {
 
   constructor(
     private readonly map: MapLibre, private readonly fleet: Fleet, private readonly markers: FleetLayer,
-    private readonly now_s: () => number,
+    private readonly flags: Flags, private readonly now_s: () => number,
   ) {
     map.on('render', () => this.draw());
   }
@@ -38,7 +45,7 @@ export class Labels {
       this.chosen = this.choose(now_s);
       this.chosen_s = now_s;
     }
-    const forced = [this.markers.selected, this.markers.hovered].filter((device) => device !== null);
+    const forced = [...this.flagged(), this.markers.selected, this.markers.hovered].filter((device) => device !== null);
     const shown = [...new Set([...forced, ...this.chosen])];
     const gap = this.markers.radiusPx() + 5;
     shown.forEach((device, i) => this.put(this.element(i), device, gap, now_s));
@@ -47,10 +54,23 @@ export class Labels {
 
   private put(label: HTMLElement, device: Device, gap: number, now_s: number): void {
     const at = this.screen(device, now_s);
-    say(label, device.name);
+    say(label, this.textOf(device));
+    label.dataset['flag'] = this.flags.flagOf(device.name)?.tone ?? '';
     label.hidden = this.markers.isHidden(device);
     label.classList.toggle('selected', device === this.markers.selected);
     label.style.transform = `translate(${(at.x + (device === this.markers.selected ? gap * 1.35 : gap)).toFixed(1)}px, ${(at.y - HEIGHT_PX / 2).toFixed(1)}px)`;
+  }
+
+  private flagged(): Device[] {
+    return [...this.flags.flagged].slice(0, MAX_LABELS).flatMap((name) => {
+      const device = this.fleet.devices.get(name);
+      return device === undefined || device.position === null ? [] : [device];
+    });
+  }
+
+  private textOf(device: Device): string {
+    const flag = this.flags.flagOf(device.name);
+    return flag === null ? device.name : `${device.name} ⚑ ${flag.words}`;
   }
 
   private element(i: number): HTMLElement {
@@ -84,10 +104,14 @@ export class Labels {
     const taken: Box[] = [...document.querySelectorAll('.card')].map((card) => card.getBoundingClientRect());
     for (const { x, y } of seen) taken.push({ left: x - gap, top: y - gap, right: x + gap, bottom: y + gap });
     const chosen: Device[] = [];
-    for (const { device, x, y } of seen) {
+    const boxOf = (device: Device, x: number, y: number): Box => {
       const left = x + gap + 3;
-      const right = left + device.name.length * CHARACTER_PX + 8;
-      const box = { left, top: y - HEIGHT_PX / 2, right, bottom: y + HEIGHT_PX / 2 };
+      return { left, top: y - HEIGHT_PX / 2, right: left + this.textOf(device).length * CHARACTER_PX + 8, bottom: y + HEIGHT_PX / 2 };
+    };
+    // Those of flagged devices are there whether there is room or not.
+    for (const { device, x, y } of seen) if (this.flags.flagOf(device.name) !== null) taken.push(boxOf(device, x, y));
+    for (const { device, x, y } of seen) {
+      const box = boxOf(device, x, y);
       if (chosen.length >= MAX_LABELS || taken.some((other) => overlap(box, other))) continue;
       taken.push(box);
       chosen.push(device);

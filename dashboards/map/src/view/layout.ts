@@ -6,24 +6,29 @@ import { byId } from './dom.ts';
 // As in style.css.
 const NARROW = '(max-width: 760px)';
 
-export type Tab = 'map' | 'fleet' | 'events' | 'alerts';
+export type Tab = 'map' | 'fleet' | 'shipments' | 'events' | 'alerts';
 
-/** On a narrow screen the panels are tabs; on a wide one all are there and this changes nothing. */
+/** On a narrow screen the panels are tabs; on a wide one all are there but of fleet and shipments the one opened last. */
 export class Tabs {
   private readonly buttons = [...byId('tabs').querySelectorAll<HTMLButtonElement>('button')];
+  private readonly lists = [...byId('lists').querySelectorAll<HTMLButtonElement>('button')];
 
   constructor() {
-    for (const button of this.buttons) button.onclick = () => this.open(button.dataset['tab'] as Tab);
+    for (const button of [...this.buttons, ...this.lists]) button.onclick = () => this.open(button.dataset['tab'] as Tab);
   }
 
   open(tab: Tab): void {
     document.body.dataset['tab'] = tab;
     for (const button of this.buttons) button.setAttribute('aria-pressed', String(button.dataset['tab'] === tab));
+    if (tab !== 'fleet' && tab !== 'shipments') return;
+    for (const button of this.lists) button.setAttribute('aria-pressed', String(button.dataset['tab'] === tab));
+    byId('fleet').hidden = tab !== 'fleet';
+    byId('shipments').hidden = tab !== 'shipments';
   }
 }
 
 /** The pixels at each edge of the map that lie under a panel. */
 export function insets(): Insets {
   if (matchMedia(NARROW).matches) return { top: 60, right: 0, bottom: 70, left: 0 };
-  return { top: 0, bottom: 0, left: byId('fleet').offsetWidth + 12, right: byId('side').offsetWidth + 12 };
+  return { top: 0, bottom: 0, left: byId('left').offsetWidth + 12, right: byId('side').offsetWidth + 12 };
 }

@@ -20,7 +20,7 @@ declare const WORKER_URL: string;
 setWorkerUrl(new URL(WORKER_URL, document.baseURI).href);
 
 // What a style needs from outside is what is not ours.
-const OWN_SOURCES = new Set(['trail', 'fences', 'draft', 'preview']);
+const OWN_SOURCES = new Set(['trail', 'fences', 'draft', 'preview', 'shipment', 'shipment-astray']);
 
 const NOTHING: GeoJSON.FeatureCollection = { type: 'FeatureCollection', features: [] };
 const STYLE_TIMEOUT_MS = 8_000;
@@ -186,9 +186,12 @@ export class MapView {
   }
 
   flyTo(device: Device, insets: Insets): void {
-    if (device.position === null) return;
+    if (device.position !== null) this.flyToPlace(toLonLat(device.to), insets);
+  }
+
+  flyToPlace(center: LonLat, insets: Insets): void {
     this.map.easeTo({
-      center: toLonLat(device.to), zoom: Math.max(this.map.getZoom(), 13.5), duration: 900,
+      center, zoom: Math.max(this.map.getZoom(), 13.5), duration: 900,
       offset: [(insets.left - insets.right) / 2, (insets.top - insets.bottom) / 2],
     });
   }

@@ -12,6 +12,7 @@ export interface Theme {
   readonly casing: string;
   readonly fence: string;
   readonly draft: string;
+  readonly route: string;
   readonly text: string;
   readonly tones: Readonly<Record<Sentence['tone'], string>>;
 }
@@ -30,7 +31,7 @@ export function readTheme(): Theme {
     },
     ground: value('ground'), grid: value('grid'), gridText: value('grid-text'),
     accent: value('accent'), casing: value('outline'),
-    fence: value('fence'), draft: value('draft'), text: value('text'),
+    fence: value('fence'), draft: value('draft'), route: value('route'), text: value('text'),
     tones: { info: value('stale'), good: value('good'), warn: value('warn'), bad: value('bad') },
   };
 }
