@@ -6,7 +6,7 @@ limited to the caller's tenant anyway, so a forged one can only skip rows of its
 
 import base64
 import binascii
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -26,7 +26,26 @@ Int8 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 TimeUs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern="^[^\\x00]*$")]
 
+# Of rows in the order of a time; what follows it tells those of one moment apart.
+TimeKey = PositionKey | VisitKey | AuditKey | BackfillKey | TripKey | MeasurementKey
+
 T = TypeVar("T")
+K = TypeVar("K", PositionKey, VisitKey, AuditKey, BackfillKey, TripKey, MeasurementKey)
+
+
+class _Shape(NamedTuple):
+    letter: str
+    parts: Any  # a type that msgspec decodes
+
+
+_SHAPES: dict[type[TimeKey], _Shape] = {
+    PositionKey: _Shape("p", tuple[str, TimeUs, Int8]),
+    VisitKey: _Shape("v", tuple[str, TimeUs, Name, Name]),
+    AuditKey: _Shape("a", tuple[str, TimeUs, Int8]),
+    BackfillKey: _Shape("b", tuple[str, TimeUs, UUID]),
+    TripKey: _Shape("t", tuple[str, TimeUs, Name]),
+    MeasurementKey: _Shape("m", tuple[str, TimeUs, Name]),
+}
 
 
 def name_cursor(name: str) -> str:
@@ -81,106 +100,25 @@ def read_number_cursor(token: str | None) -> int | None:
     return None if token is None else _decode(token, tuple[Literal["i"], Int8])[1]
 
 
-def position_cursor(key: PositionKey) -> str:
-    """Behind this fix of a device's history."""
-    return _encode(["p", to_us(key.fix_time), key.seq])
+def time_cursor(key: TimeKey) -> str:
+    """Behind the row of this key, in a list by time."""
+    time, *rest = key
+    return _encode([_SHAPES[type(key)].letter, to_us(time), *rest])
 
 
-def read_position_cursor(token: str | None) -> PositionKey | None:
-    """The key in a token.
+def read_time_cursor(token: str | None, kind: type[K]) -> K | None:
+    """The key in a token of the same kind of list.
 
     Raises:
-        Problem: 400, the token is not one of `position_cursor`.
+        Problem: 400, the token is not one of `time_cursor`, or of another kind.
     """
     if token is None:
         return None
-    _, time_us, seq = _decode(token, tuple[Literal["p"], TimeUs, Int8])
-    return PositionKey(from_us(time_us), seq)
-
-
-def visit_cursor(key: VisitKey) -> str:
-    """Behind this visit."""
-    return _encode(["v", to_us(key.entered_at), key.device, key.fence])
-
-
-def read_visit_cursor(token: str | None) -> VisitKey | None:
-    """The key in a token.
-
-    Raises:
-        Problem: 400, the token is not one of `visit_cursor`.
-    """
-    if token is None:
-        return None
-    _, time_us, device, fence = _decode(token, tuple[Literal["v"], TimeUs, Name, Name])
-    return VisitKey(from_us(time_us), device, fence)
-
-
-def audit_cursor(key: AuditKey) -> str:
-    """Behind this line of the audit log."""
-    return _encode(["a", to_us(key.at), key.id])
-
-
-def read_audit_cursor(token: str | None) -> AuditKey | None:
-    """The key in a token.
-
-    Raises:
-        Problem: 400, the token is not one of `audit_cursor`.
-    """
-    if token is None:
-        return None
-    _, time_us, id_ = _decode(token, tuple[Literal["a"], TimeUs, Int8])
-    return AuditKey(from_us(time_us), id_)
-
-
-def backfill_cursor(key: BackfillKey) -> str:
-    """Behind this backfill."""
-    return _encode(["b", to_us(key.created_at), str(key.id)])
-
-
-def read_backfill_cursor(token: str | None) -> BackfillKey | None:
-    """The key in a token.
-
-    Raises:
-        Problem: 400, the token is not one of `backfill_cursor`.
-    """
-    if token is None:
-        return None
-    _, time_us, id_ = _decode(token, tuple[Literal["b"], TimeUs, UUID])
-    return BackfillKey(from_us(time_us), id_)
-
-
-def trip_cursor(key: TripKey) -> str:
-    """Behind this trip."""
-    return _encode(["t", to_us(key.started_at), key.device])
-
-
-def read_trip_cursor(token: str | None) -> TripKey | None:
-    """The key in a token.
-
-    Raises:
-        Problem: 400, the token is not one of `trip_cursor`.
-    """
-    if token is None:
-        return None
-    _, time_us, device = _decode(token, tuple[Literal["t"], TimeUs, Name])
-    return TripKey(from_us(time_us), device)
-
-
-def measurement_cursor(key: MeasurementKey) -> str:
-    """Behind this value of a device's history."""
-    return _encode(["m", to_us(key.fix_time), key.metric])
-
-
-def read_measurement_cursor(token: str | None) -> MeasurementKey | None:
-    """The key in a token.
-
-    Raises:
-        Problem: 400, the token is not one of `measurement_cursor`.
-    """
-    if token is None:
-        return None
-    _, time_us, metric = _decode(token, tuple[Literal["m"], TimeUs, Name])
-    return MeasurementKey(from_us(time_us), metric)
+    shape = _SHAPES[kind]
+    letter, time_us, *rest = _decode(token, shape.parts)
+    if letter != shape.letter:
+        raise bad_cursor()
+    return kind(from_us(time_us), *rest)
 
 
 def _encode(parts: list[Any]) -> str:

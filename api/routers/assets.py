@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from api.conventions.answers import Page, answer, paged
 from api.conventions.cursors import (
     name_cursor,
-    position_cursor,
     read_name_cursor,
-    read_position_cursor,
+    read_time_cursor,
+    time_cursor,
 )
 from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
 from api.conventions.problems import Problem, not_found
@@ -45,6 +45,7 @@ from tracking.store.assets import (
     list_assets,
 )
 from tracking.store.custody import custody_of, last_position, list_track
+from tracking.store.positions import PositionKey
 from tracking.times import to_us
 
 router = APIRouter(prefix="/v1/assets", tags=["assets"])
@@ -210,11 +211,11 @@ async def track(
         list_track,
         caller.tenant_id,
         parts,
-        after=read_position_cursor(query.cursor),
+        after=read_time_cursor(query.cursor, PositionKey),
         limit=query.limit + 1,
     )
     items = found[: query.limit]
-    more = position_cursor(items[-1].key) if len(found) > len(items) else None
+    more = time_cursor(items[-1].key) if len(found) > len(items) else None
     return answer(
         TrackPage([item.position for item in items], more, [carried_by(part) for part in parts])
     )

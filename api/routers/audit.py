@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.conventions.answers import Page, paged
-from api.conventions.cursors import audit_cursor, read_audit_cursor
+from api.conventions.cursors import read_time_cursor, time_cursor
 from api.document.route import documented
 from api.examples.fleet import AUDIT_LINE, page_of
 from api.identity.auth import Admin
@@ -26,7 +26,7 @@ async def list_all(
         list_audit,
         caller.tenant_id,
         AuditFilter(query.actor, query.noun, query.key, query.action, query.start, query.end),
-        before=read_audit_cursor(query.cursor),
+        before=read_time_cursor(query.cursor, AuditKey),
         limit=query.limit + 1,
     )
-    return paged(found, query.limit, lambda last: audit_cursor(AuditKey(last.at, last.id)))
+    return paged(found, query.limit, lambda last: time_cursor(AuditKey(last.at, last.id)))

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from api.conventions.answers import Page, answer, page
-from api.conventions.cursors import backfill_cursor, read_backfill_cursor
+from api.conventions.cursors import read_time_cursor, time_cursor
 from api.conventions.problems import Problem, not_found
 from api.document.route import NDJSON, Content, documented
 from api.examples import fleet as examples
@@ -98,13 +98,13 @@ async def backfills(request: Request, caller: Caller, query: Annotated[Paged, Qu
     found = await services_of(request).pool.run(
         list_backfills,
         caller.tenant_id,
-        before=read_backfill_cursor(query.cursor),
+        before=read_time_cursor(query.cursor, BackfillKey),
         limit=query.limit + 1,
     )
     items = found[: query.limit]
     more = None
     if len(found) > len(items):
-        more = backfill_cursor(BackfillKey(items[-1].created_at, UUID(items[-1].id)))
+        more = time_cursor(BackfillKey(items[-1].created_at, UUID(items[-1].id)))
     return page(items, more)
 
 

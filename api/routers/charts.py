@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.conventions.answers import Page, answer, page
-from api.conventions.cursors import measurement_cursor, read_measurement_cursor
+from api.conventions.cursors import read_time_cursor, time_cursor
 from api.conventions.problems import Problem, not_found
 from api.document.route import documented
 from api.examples import fleet as examples
@@ -49,7 +49,7 @@ async def measurements(
     wanted = MeasurementFilter(
         None if query.metric is None else tuple(query.metric), query.start, query.end
     )
-    after = read_measurement_cursor(query.cursor)
+    after = read_time_cursor(query.cursor, MeasurementKey)
 
     async def read(conn: Connection) -> list[Measurement]:
         found: list[Measurement] = []
@@ -65,7 +65,7 @@ async def measurements(
     items = found[: query.limit]
     more = None
     if len(found) > len(items):
-        more = measurement_cursor(MeasurementKey(items[-1].fix_time, items[-1].metric))
+        more = time_cursor(MeasurementKey(items[-1].fix_time, items[-1].metric))
     return page(items, more)
 
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from api.conventions.answers import Many, Page, Refusal, answer, paged, positions_page
 from api.conventions.cursors import (
     device_cursor,
-    position_cursor,
     read_device_cursor,
-    read_position_cursor,
+    read_time_cursor,
+    time_cursor,
 )
 from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
 from api.conventions.problems import Problem, not_found
@@ -54,7 +54,7 @@ from tracking.store.devices import (
 )
 from tracking.store.ledger import list_ledger
 from tracking.store.position_pages import HistoryFilter
-from tracking.store.positions import list_positions
+from tracking.store.positions import PositionKey, list_positions
 
 router = APIRouter(prefix="/v1/devices", tags=["devices"])
 
@@ -259,13 +259,13 @@ async def history(
         start=query.start,
         end=query.end,
         quality=quality,
-        after=read_position_cursor(query.cursor),
+        after=read_time_cursor(query.cursor, PositionKey),
         limit=query.limit + 1,
     )
     if found is None:
         raise not_found(f"device {name!r}")
     items = found[: query.limit]
-    more = position_cursor(items[-1].key) if len(found) > len(items) else None
+    more = time_cursor(items[-1].key) if len(found) > len(items) else None
     paged: Literal["json", "geojson"] | None = None
     if query.format is not None:
         paged = "geojson" if query.format == "geojson" else "json"

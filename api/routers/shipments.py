@@ -10,9 +10,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from api.conventions.answers import Page, answer, paged
 from api.conventions.cursors import (
     number_cursor,
-    position_cursor,
     read_number_cursor,
-    read_position_cursor,
+    read_time_cursor,
+    time_cursor,
 )
 from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
 from api.conventions.problems import Problem, not_found
@@ -53,6 +53,7 @@ from tracking.store.alerts import Tenant
 from tracking.store.custody import custody_of, last_positions, list_track
 from tracking.store.events import EventFilter, list_events
 from tracking.store.fence_reads import get_fence
+from tracking.store.positions import PositionKey
 from tracking.store.shipment_edits import Edited, create_shipment, edit_shipment, say, unsay
 from tracking.store.shipments import (
     ShipmentFilter,
@@ -220,11 +221,11 @@ async def track(
         list_track,
         caller.tenant_id,
         parts,
-        after=read_position_cursor(query.cursor),
+        after=read_time_cursor(query.cursor, PositionKey),
         limit=query.limit + 1,
     )
     items = found[: query.limit]
-    more = position_cursor(items[-1].key) if len(found) > len(items) else None
+    more = time_cursor(items[-1].key) if len(found) > len(items) else None
     return answer(
         TrackPage([item.position for item in items], more, [carried_by(part) for part in parts])
     )

@@ -6,14 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.conventions.answers import Page, answer, paged
-from api.conventions.cursors import read_trip_cursor, trip_cursor
+from api.conventions.cursors import read_time_cursor, time_cursor
 from api.conventions.problems import not_found
 from api.document.route import documented
 from api.examples import fleet as examples
 from api.identity.auth import Caller
 from api.schemas.parameters import NoQuery, TripQuery, check_range
 from api.services import services_of
-from tracking.store.trips import Trip, TripFilter, get_trip, list_trips
+from tracking.store.trips import Trip, TripFilter, TripKey, get_trip, list_trips
 
 router = APIRouter(prefix="/v1/trips", tags=["trips"])
 
@@ -31,10 +31,10 @@ async def trips(request: Request, caller: Caller, query: Annotated[TripQuery, Qu
         list_trips,
         caller.tenant_id,
         TripFilter(query.device, query.start, query.end, query.open),
-        after=read_trip_cursor(query.cursor),
+        after=read_time_cursor(query.cursor, TripKey),
         limit=query.limit + 1,
     )
-    return paged(found, query.limit, lambda last: trip_cursor(last.key))
+    return paged(found, query.limit, lambda last: time_cursor(last.key))
 
 
 @router.get("/{id}", **documented("getTrip", Trip, example=examples.TRIP))

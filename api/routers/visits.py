@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.conventions.answers import Page, answer, paged
-from api.conventions.cursors import read_visit_cursor, visit_cursor
+from api.conventions.cursors import read_time_cursor, time_cursor
 from api.conventions.problems import Problem
 from api.document.route import CSV, Content, documented
 from api.examples import fleet as examples
@@ -20,7 +20,7 @@ from api.schemas.visits import VisitQuery, VisitSummaryPage
 from api.services import services_of
 from tracking.access import Principal
 from tracking.store.pool import ReadPool
-from tracking.store.visits import Scope, Visit, VisitFilter, list_visits
+from tracking.store.visits import Scope, Visit, VisitFilter, VisitKey, list_visits
 from tracking.visit_summary import VisitSummary
 
 router = APIRouter(tags=["visits"])
@@ -66,10 +66,10 @@ async def visits(
         list_visits,
         Scope(caller.tenant_id, caller.tenant),
         wanted,
-        after=read_visit_cursor(query.cursor),
+        after=read_time_cursor(query.cursor, VisitKey),
         limit=query.limit + 1,
     )
-    return paged(found, query.limit, lambda last: visit_cursor(last.key))
+    return paged(found, query.limit, lambda last: time_cursor(last.key))
 
 
 def _format(request: Request, query: VisitQuery) -> Literal["json", "csv"]:

@@ -15,10 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from api.conventions.cursors import (
     name_cursor,
     number_cursor,
-    position_cursor,
     read_device_cursor,
     read_number_cursor,
-    read_position_cursor,
+    read_time_cursor,
+    time_cursor,
 )
 from api.conventions.problems import Problem, forbidden, not_found, unauthorized
 from api.feed.session import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHORIZED, Closing, Session, first_of
@@ -36,7 +36,7 @@ from tracking.quality import Quality
 from tracking.store.acting import Mandate, act
 from tracking.store.devices import DeviceFilter, get_device, list_devices
 from tracking.store.events import EventFilter, get_event, list_events
-from tracking.store.positions import list_positions
+from tracking.store.positions import PositionKey, list_positions
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class TrackingService(TrackingServiceServicer):
                 start=query.start,
                 end=query.end,
                 quality=None if query.quality is None else Quality[query.quality.upper()],
-                after=read_position_cursor(query.cursor),
+                after=read_time_cursor(query.cursor, PositionKey),
                 limit=query.limit + 1,
             )
             if found is None:
@@ -127,7 +127,7 @@ class TrackingService(TrackingServiceServicer):
             items = found[: query.limit]
             return pb.ListPositionsResponse(
                 positions=[position_message(item.position) for item in items],
-                next_page_token=position_cursor(items[-1].key) if len(found) > len(items) else "",
+                next_page_token=time_cursor(items[-1].key) if len(found) > len(items) else "",
             )
 
     async def GetEvent(self, request: pb.GetEventRequest, context: Context) -> pb.Event:

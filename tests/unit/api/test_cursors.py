@@ -1,6 +1,8 @@
 """Pagination cursors come back as they went out, and nothing else is taken for one."""
 
 import base64
+from functools import partial
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -9,13 +11,16 @@ from hypothesis import strategies as st
 from api.conventions.cursors import (
     name_cursor,
     number_cursor,
-    position_cursor,
     read_name_cursor,
     read_number_cursor,
-    read_position_cursor,
+    read_time_cursor,
+    time_cursor,
 )
 from api.conventions.problems import Problem
+from tracking.store.backfills import BackfillKey
+from tracking.store.measurements import MeasurementKey
 from tracking.store.positions import PositionKey
+from tracking.store.trips import TripKey
 from tracking.times import from_us
 
 INT8 = st.integers(-(2**63), 2**63 - 1)
@@ -31,22 +36,31 @@ def test_a_number_survives(number: int) -> None:
     assert read_number_cursor(number_cursor(number)) == number
 
 
-@given(st.integers(0, 253_402_300_799_999_999), INT8)
-def test_a_position_s_key_survives(time_us: int, seq: int) -> None:
-    key = PositionKey(from_us(time_us), seq)
-    assert read_position_cursor(position_cursor(key)) == key
+@given(st.integers(0, 253_402_300_799_999_999), INT8, st.uuids())
+def test_keys_of_lists_by_time_survive(time_us: int, number: int, id_: UUID) -> None:
+    position, backfill = PositionKey(from_us(time_us), number), BackfillKey(from_us(time_us), id_)
+    assert read_time_cursor(time_cursor(position), PositionKey) == position
+    assert read_time_cursor(time_cursor(backfill), BackfillKey) == backfill
+
+
+def test_a_key_of_one_list_is_none_of_another() -> None:
+    trip = time_cursor(TripKey(from_us(1), "van-7"))
+    assert read_time_cursor(trip, TripKey) == TripKey(from_us(1), "van-7")
+    with pytest.raises(Problem):
+        read_time_cursor(trip, MeasurementKey)
 
 
 def test_no_cursor_is_the_beginning() -> None:
     assert read_name_cursor(None) is None
     assert read_number_cursor(None) is None
-    assert read_position_cursor(None) is None
+    assert read_time_cursor(None, PositionKey) is None
 
 
 # Hypothesis draws constants of the code too, among them the cursors of examples, which begin so.
 @given(st.text(max_size=60).filter(lambda text: not text.startswith("WyJ")))
 def test_no_other_text_is_a_cursor(text: str) -> None:
-    for read in (read_name_cursor, read_number_cursor, read_position_cursor):
+    read_key_cursor = partial(read_time_cursor, kind=PositionKey)
+    for read in (read_name_cursor, read_number_cursor, read_key_cursor):
         with pytest.raises(Problem) as caught:
             read(text)
         assert (caught.value.status, caught.value.field) == (400, "cursor")
@@ -77,4 +91,4 @@ def test_an_edited_cursor_is_refused(text: str) -> None:
 @pytest.mark.parametrize("json", ['["p",-1,0]', f'["p",{10**18},0]', '["p",0]'])
 def test_a_time_no_datetime_can_hold_is_refused(json: str) -> None:
     with pytest.raises(Problem):
-        read_position_cursor(token(json))
+        read_time_cursor(token(json), PositionKey)
