@@ -302,6 +302,8 @@ class TestStreams:
         assert third.event == await rpc.stub.GetEvent(
             pb.GetEventRequest(id=made[2].id), metadata=rpc.auth()
         )
+        (caught_up,) = await messages(stream, 1)
+        assert caught_up.heartbeat_cursor == made[3].cursor
         await publish(publisher, rows.event("van-1", "trip.ended"))
         (live,) = await messages(stream, 1)
         assert live.event.type == "trip.ended"
