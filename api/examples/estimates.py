@@ -25,7 +25,7 @@ ESTIMATE = Estimate(
         ),
     ),
     reason="traffic",
-    because="6 min later: 31.3 km along its route take 7 min longer than expected; "
+    because="6 min later: 31.3 km along its route take 7 min more than expected; "
     "14 past trips like it took 18% longer than usual",
     told_at=_TOLD_AT,
     path="route",

@@ -65,10 +65,10 @@ def why(basis: Basis, found: Ahead, moved_s: float, now: Now) -> Why:
 
 def _words(reason: Reason, part_s: float, basis: Basis, found: Ahead, now: Now) -> str:
     """Of a part of the way that is so much longer than expected; below zero: less long."""
-    more = "longer" if part_s > 0 else "less long"
-    by = f"{_minutes(abs(part_s))} {more} than expected"
+    by = _minutes(abs(part_s))
     if reason == "traffic":
-        return f"{_way(found)} take {by}{_seen(found)}"
+        more = "more" if part_s > 0 else "less"
+        return f"{_way(found)} take {by} {more} than expected{_seen(found)}"
     if reason == "progress":
         pace = "more slowly" if part_s > 0 else "faster"
         gone_m = max(basis.left_m - found.left_m, 0.0)
@@ -76,7 +76,7 @@ def _words(reason: Reason, part_s: float, basis: Basis, found: Ahead, now: Now) 
         return f"it came on {pace} than expected, {_km(gone_m)} in {took}"
     at = now.record.at_stop if now.record.at_stop is not None else left_last(now.record)
     where = "on the way" if at is None else f"at {now.plan.stops[at].name}"
-    return f"the stay {where} is {by}"
+    return f"the stay {where} is {by} {'longer' if part_s > 0 else 'shorter'} than expected"
 
 
 def _parts(basis: Basis, found: Ahead, now: Now) -> dict[Reason, float]:

@@ -95,7 +95,7 @@ def test_a_drive_as_expected_tells_nothing_and_keeps_a_forecast_every_five_minut
     ("reason", "words"),
     [
         ("progress", "7 min later: it came on more slowly than expected, 6.8 km in 18 min"),
-        ("traffic", "10 min later: 13.6 km as the crow flies take 10 min longer than expected"),
+        ("traffic", "10 min later: 13.6 km as the crow flies take 10 min more than expected"),
         ("model_changed", "10 min later: more was learned of past trips"),
         ("carrier_changed", "3 min later: another device carries it"),
         ("plan_changed", "3 min later: the plan was changed"),
