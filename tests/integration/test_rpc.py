@@ -360,7 +360,7 @@ class TestStreams:
             others.device("theirs")
             await publish(publisher, others.event("theirs"))
         stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(since=0), metadata=rpc.auth())
-        await messages(stream, 1)
+        _begun, _caught_up = await messages(stream, 2)
         with Rows(database_url, "other") as others:
             await publish(publisher, others.event("theirs"))
         own = rows.event("van-1")
@@ -387,7 +387,7 @@ class TestStreams:
         monkeypatch.setattr("api.feed.hub.MAX_EVENTS", 20)
         monkeypatch.setattr("api.rpc.streams._ROOM_BYTES", 100)
         stream = rpc.stub.StreamEvents(pb.StreamEventsRequest(since=0), metadata=rpc.auth())
-        await messages(stream, 1)
+        _begun, _caught_up = await messages(stream, 2)
         padding = {"padding": "x" * 60_000}
         for _ in range(200):
             await publish(publisher, rows.event("van-1", data=padding))
