@@ -82,7 +82,7 @@ class Nearby:
 
         `expected` tells seconds of metres left, as would be expected now; None: as was then.
         """
-        rows = np.concatenate([self._rows.of(key) for key in _keys(start)])
+        rows = self._rows.of_all(_keys(start))
         if not len(rows):
             return Evidence(1.0, 0.0)
         found = self._rows.values[:, rows].astype(np.float64)

@@ -1,6 +1,6 @@
 """Rows of trips, found by key: they grow at the end, and the oldest are forgotten."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -58,6 +58,11 @@ class Rows(Generic[Key]):
                 return _NONE
             rows = self._asked[key] = np.array(grown, np.int64)
         return rows
+
+    def of_all(self, keys: Iterable[Key]) -> Ints:
+        """The rows of these keys, one key's behind the other's; most have none."""
+        found = [self.of(key) for key in keys if key in self._grown]
+        return np.concatenate(found) if found else _NONE
 
     def state(self) -> State:
         """All of it, to be saved."""
