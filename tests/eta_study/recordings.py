@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.eta_study import capmetro, lanes, trips
+from tests.eta_study import capmetro, lanes, legs, trips
 from tests.eta_study.score import Score
 
 
@@ -59,6 +59,17 @@ def austin(files: Files) -> list[Score]:
     return [
         lanes.study("capmetro, timetable", train, test, planned=True),
         lanes.study("capmetro, no timetable", train, test, planned=False),
+    ]
+
+
+def austin_shipments(files: Files) -> list[Score]:
+    """The buses as shipments without planned times: on a planned route, and as the crow flies."""
+    table = capmetro.timetable(files.stops, files.schedule)
+    train = [capmetro.day(file, table) for file in files.train_days]
+    test = capmetro.day(files.test_day, table)
+    return [
+        legs.study("capmetro as shipments, route known", table, train, test, known_way=True),
+        legs.study("capmetro as shipments, crow", table, train, test, known_way=False),
     ]
 
 

@@ -14,7 +14,7 @@ _ENOUGH = 50
 # How fast the band follows: above 0.05 it chases single trips and covers too little.
 _STEP = 0.005
 # A calibration is fitted to so many latest forecasts, and anew when half as many are new.
-_KEPT, _LEAST_NEW = 3_000, 200
+_KEPT, _LEAST_NEW = 3_000, 100
 
 
 class Band:

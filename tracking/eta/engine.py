@@ -20,7 +20,7 @@ from tracking.eta.nearby import Place, Start
 from tracking.eta.pace import Path
 from tracking.eta.packed import State, damaged, pack, part, put, unpack
 from tracking.eta.trip import Trip, TripEta
-from tracking.eta.trust import Trust
+from tracking.eta.trust import Merits
 
 Floats = NDArray[np.float64]
 
@@ -29,17 +29,12 @@ Floats = NDArray[np.float64]
 _End = tuple[str, str, int]
 # Whether the way is known.
 _KINDS = (True, False)
-_EXPERTS = 3
 # How much of its lane is left decides who knows best: at its start a lane knows as much as trips
 # around do, at its end more, and between them the distance as the crow flies tells little of a
 # winding way. Relative errors each expert is thought to have at the end, between and at the start;
 # of Austin's buses those of trips around were 1.4, 0.14 and 0.10, of lanes 0.7, 0.24 and 0.09.
 _STAGES = (0.3, 0.9)
 _EXPECTED = ((0.3, 0.15, 0.15), (0.15, 0.25, 0.15), (0.15, 0.15, 0.15))
-# Legs of shipments end seldom: three hours, as for buses, would remember nobody's merits.
-_TRUSTED_S = 3 * 86_400.0
-# Of a trip that ended so many forecasts are tried; each costs what learning five fixes costs.
-_TRIALS = 2
 # Who ended so near to where it began has been around: that tells how fast roads are, but not how
 # long it takes from here to there.
 ROUND = 0.25
@@ -109,10 +104,7 @@ class Engine:
         self._trips = {kind: TripEta() for kind in _KINDS}
         self._lanes = {kind: LaneEta(planned=False, rolling=True) for kind in _KINDS}
         self._plans = LaneEta(planned=True, rolling=True)
-        self._trust = {
-            kind: [Trust(_EXPERTS, recent_s=_TRUSTED_S, expected=errors) for errors in _EXPECTED]
-            for kind in _KINDS
-        }
+        self._merits = {kind: [Merits(errors) for errors in _EXPECTED] for kind in _KINDS}
         self._bands = {kind: Calibration(relative=True) for kind in _KINDS}
         # Metres as the crow flies and seconds of all trips; worth a minute at 8 m/s at first.
         self._driven = np.array([480.0, 60.0])
@@ -171,7 +163,7 @@ class Engine:
 
     def forecast(self, leg: Leg, now_s: float) -> Arrival:
         """When a leg that goes on at `now_s` (Unix seconds) will have been driven."""
-        return self._blend(leg, now_s, self._ask(leg, now_s))
+        return self._blend(leg, self._ask(leg, now_s))
 
     def save(self) -> bytes:
         """All that was learned. What is loaded from it forecasts and learns bit by bit alike."""
@@ -208,14 +200,14 @@ class Engine:
             else:
                 held.restore(part(state, name))
 
-    def _named(self) -> list[tuple[str, TripEta | LaneEta | Trust | Calibration]]:
-        parts: list[tuple[str, TripEta | LaneEta | Trust | Calibration]] = [("plans", self._plans)]
+    def _named(self) -> list[tuple[str, TripEta | LaneEta | Merits | Calibration]]:
+        parts: list[tuple[str, TripEta | LaneEta | Merits | Calibration]] = [("plans", self._plans)]
         for kind in _KINDS:
             name = "along" if kind else "across"
             parts += [
                 (f"{name} trips", self._trips[kind]),
                 (f"{name} lanes", self._lanes[kind]),
-                *((f"{name} trust {i}", trust) for i, trust in enumerate(self._trust[kind])),
+                *((f"{name} merits {i}", merits) for i, merits in enumerate(self._merits[kind])),
                 (f"{name} band", self._bands[kind]),
             ]
         return parts
@@ -242,9 +234,9 @@ class Engine:
             experts_s[2] = self._plans.sample(plan, Progress(now_s, now_s, day_s), 1).like_s
         return _Heard(trip, experts_s, trips, stage)
 
-    def _blend(self, leg: Leg, now_s: float, heard: _Heard) -> Arrival:
+    def _blend(self, leg: Leg, heard: _Heard) -> Arrival:
         known_way, said = leg.path is not None, np.isfinite(heard.experts_s)
-        weights = self._trust[known_way][heard.stage].weights(now_s, said)
+        weights = self._merits[known_way][heard.stage].weights(said)
         p50_s = max(0.0, float(weights[said] @ heard.experts_s[said]))
         p10_s, p90_s = self._bands[known_way].around(p50_s)
         prior_s = heard.trip.prior_s if leg.planned_s is None else leg.planned_s
@@ -256,27 +248,17 @@ class Engine:
         usual_mps = float(self._driven[0] / self._driven[1])
         self._tried += 1
         for known_way, way in ways.items():
-            tried = self._draw(len(way.starts))
-            actual_s = way.took_s[tried]
-            moments_s = (way.arrived_s - actual_s).tolist()
-            legs = [_leg(way, i, drive) for i in tried]
-            heard = [self._ask(*one) for one in zip(legs, moments_s, strict=True)]
-            told = [self._blend(*one) for one in zip(legs, moments_s, heard, strict=True)]
+            # One start of each, and all parts of trips alike, as forecasts are asked for.
+            i = self._tried % len(way.starts)
+            leg, actual_s = _leg(way, i, drive), float(way.took_s[i])
+            heard = self._ask(leg, way.arrived_s - actual_s)
+            told = self._blend(leg, heard)
             if drive is not None:
-                for one, took_s in zip(heard, actual_s, strict=True):
-                    trust = self._trust[known_way][one.stage]
-                    trust.learn(way.arrived_s, one.experts_s[None], np.array([took_s]))
-            self._bands[known_way].learn(np.array([one.p50_s for one in told]), actual_s)
-            across = way.across().starts
-            trials += [
-                Trial(known_way, across[i].left_m / usual_mps, float(way.took_s[i]), one)
-                for i, one in zip(tried, told, strict=True)
-            ]
+                self._merits[known_way][heard.stage].learn(heard.experts_s, actual_s)
+            self.score([told.p50_s], [actual_s], known_way=known_way)
+            direct_m = way.across().starts[i].left_m
+            trials.append(Trial(known_way, direct_m / usual_mps, actual_s, told))
         return trials
-
-    def _draw(self, n: int) -> list[int]:
-        """Which of `n` starts are tried: all parts of trips alike, as forecasts are asked for."""
-        return sorted({(self._tried + n * i // _TRIALS) % n for i in range(_TRIALS)})
 
 
 def _ways(trip: Trip) -> dict[bool, Trip]:

@@ -18,52 +18,36 @@ _PRIOR_N = 60.0
 _PRIOR_ERROR = 0.15
 # Errors that differ by a tenth differ in weight by almost two; at 1 nobody is ever preferred.
 _SHARPNESS = 6.0
+# Merits are those of so many latest forecasts, older ones fading: with a thousand, what an expert
+# said before it had learned anything counts for days. One that is quite wrong is no worse.
+_MEMORY_N, _PRIOR_MERITS, _WORST = 100.0, 20.0, 1.0
 
 
 class Trust:
-    """Weights for `n` experts, from the relative errors of the trips of the last `recent_s`.
+    """Weights for `n` experts, from the relative errors of the trips of the last hours."""
 
-    `expected` are the errors they are thought to have until they show theirs; None: all alike.
-    """
-
-    def __init__(
-        self, n: int, *, recent_s: float = _RECENT_S, expected: Sequence[float] | None = None
-    ) -> None:
+    def __init__(self, n: int) -> None:
         self._n = n
-        self._recent_s = recent_s
-        self._expected = np.full(n, _PRIOR_ERROR) if expected is None else np.array(expected)
-        # When a trip ended, of each expert how many forecasts, and the sum of their errors.
-        self._recent: deque[tuple[float, Floats, Floats]] = deque()
-        self._samples = np.zeros(n)
+        self._recent: deque[tuple[float, float, Floats]] = deque()
+        self._samples = 0.0
         self._sums = np.zeros(n)
 
     def learn(self, ended_s: float, forecasts_s: Floats, actual_s: Floats) -> None:
-        """Take up a trip that ended: a row of `forecasts_s` per sample, a column per expert.
-
-        NaN is of an expert that had nothing to say.
-        """
+        """Take up a trip that ended: a row of `forecasts_s` per sample, a column per expert."""
         if not len(actual_s):
             return
-        errors = np.abs(forecasts_s - actual_s[:, None]) / np.maximum(actual_s, 60.0)[:, None]
-        said = np.isfinite(errors)
-        n, total = said.sum(axis=0).astype(np.float64), np.where(said, errors, 0.0).sum(axis=0)
-        self._recent.append((ended_s, n, total))
-        self._samples += n
+        total = _errors(forecasts_s, actual_s).sum(axis=0)
+        self._recent.append((ended_s, float(len(actual_s)), total))
+        self._samples += len(actual_s)
         self._sums += total
 
-    def weights(self, now_s: float, said: Bools | None = None) -> Floats:
-        """What each expert's forecast counts now; they add up to 1.
-
-        `said` are those that have something to say, one at least; None: all.
-        """
-        while self._recent and self._recent[0][0] < now_s - self._recent_s:
+    def weights(self, now_s: float) -> Floats:
+        """What each expert's forecast counts now; they add up to 1."""
+        while self._recent and self._recent[0][0] < now_s - _RECENT_S:
             _, n, total = self._recent.popleft()
             self._samples -= n
             self._sums -= total
-        error = (self._sums + _PRIOR_N * self._expected) / (self._samples + _PRIOR_N)
-        weight = np.maximum(error, 1e-3) ** -_SHARPNESS
-        if said is not None:
-            weight = np.where(said, weight, 0.0)
+        weight = _weights((self._sums + _PRIOR_N * _PRIOR_ERROR) / (self._samples + _PRIOR_N))
         result: Floats = weight / weight.sum()
         return result
 
@@ -71,14 +55,59 @@ class Trust:
         """All of it, to be saved."""
         return {
             "ended_s": np.array([ended_s for ended_s, _, _ in self._recent]),
-            "n": np.array([n for _, n, _ in self._recent]).reshape(-1, self._n),
+            "n": np.array([n for _, n, _ in self._recent]),
             "totals": np.array([total for *_, total in self._recent]).reshape(-1, self._n),
-            "samples": self._samples,
+            "samples": np.array([self._samples]),
             "sums": self._sums,
         }
 
     def restore(self, state: State) -> None:
         """Be what was saved."""
-        recent = zip(state["ended_s"].tolist(), state["n"], state["totals"], strict=True)
-        self._recent = deque(recent)
+        ended_s, n = state["ended_s"].tolist(), state["n"].tolist()
+        self._recent = deque(zip(ended_s, n, state["totals"], strict=True))
+        self._samples, self._sums = float(state["samples"][0]), state["sums"]
+
+
+class Merits:
+    """Weights for experts of whom not all speak each time, from the last forecasts they made.
+
+    For what ends too seldom to count by hours. `expected` are the relative errors they are thought
+    to have until they show theirs.
+    """
+
+    def __init__(self, expected: Sequence[float]) -> None:
+        self._expected = np.array(expected)
+        self._samples = np.zeros(len(expected))
+        self._sums = np.zeros(len(expected))
+
+    def learn(self, forecasts_s: Floats, actual_s: float) -> None:
+        """Take up how long something took, and what each said; NaN: nothing."""
+        said = np.isfinite(forecasts_s)
+        errors = np.minimum(_errors(np.where(said, forecasts_s, 0.0), np.array([actual_s])), _WORST)
+        fade = np.where(said, 1.0 - 1.0 / _MEMORY_N, 1.0)
+        self._samples = self._samples * fade + said
+        self._sums = self._sums * fade + np.where(said, errors[0], 0.0)
+
+    def weights(self, said: Bools) -> Floats:
+        """What each counts now among those that say something; they add up to 1."""
+        error = (self._sums + _PRIOR_MERITS * self._expected) / (self._samples + _PRIOR_MERITS)
+        weight = np.where(said, _weights(error), 0.0)
+        result: Floats = weight / weight.sum()
+        return result
+
+    def state(self) -> State:
+        """All of it, to be saved."""
+        return {"samples": self._samples, "sums": self._sums}
+
+    def restore(self, state: State) -> None:
+        """Be what was saved."""
         self._samples, self._sums = state["samples"], state["sums"]
+
+
+def _errors(forecasts_s: Floats, actual_s: Floats) -> Floats:
+    return np.abs(forecasts_s - actual_s[:, None]) / np.maximum(actual_s, 60.0)[:, None]
+
+
+def _weights(error: Floats) -> Floats:
+    weight: Floats = np.maximum(error, 1e-3) ** -_SHARPNESS
+    return weight

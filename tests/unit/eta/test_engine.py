@@ -119,7 +119,7 @@ class TestUnreadable:
         data = Engine().save()
         with pytest.raises(ModelUnreadable, match="damaged"):
             Engine.load(data[:-40])
-        lacking = {k: v for k, v in unpack(data).items() if "trust" not in k}
+        lacking = {k: v for k, v in unpack(data).items() if "merits" not in k}
         with pytest.raises(ModelUnreadable, match="damaged"):
             Engine.load(pack(lacking))
 
