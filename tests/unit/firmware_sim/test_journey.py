@@ -1,7 +1,10 @@
 import json
+import re
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from math import cos, hypot, radians
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from firmware_sim.fleet import Observed
 from firmware_sim.itinerary import read_itineraries
 from firmware_sim.journey import Happened, Journey
 
+README = Path(__file__).parents[3] / "firmware-sim" / "README.md"
 HERE = [5.0, 52.0]
 M_PER_DEG_LON = 111_195 * cos(radians(52.0))
 OPTIONS = Options(interval_s=5.0)
@@ -140,6 +144,14 @@ def test_what_happened_is_told_in_true_time() -> None:
     assert line == {
         "vehicle": "lorry", "device": "gps-1", "act": "stay", "lon": 5.0, "lat": 52.0,
         "from": "2026-01-01T00:00:00.000Z", "to": "2026-01-01T00:01:00.000Z",
+    }  # fmt: skip
+
+
+def test_the_readmes_journey_can_be_driven() -> None:
+    [text] = re.findall(r"```json\n(\{\"vehicles\".*?)```", README.read_text(), re.DOTALL)
+    told = Counter(one.act for one in Journey(read_itineraries(text), OPTIONS).happened)
+    assert told == {
+        "stay": 2, "drive": 1, "jam": 1, "tunnel": 1, "wrong_turn": 1, "broken": 1, "swap": 1,
     }  # fmt: skip
 
 
