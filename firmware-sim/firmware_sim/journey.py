@@ -79,6 +79,10 @@ class Way:
         self._longer: list[tuple[float, float]] = []
         done_m = longer_m = 0.0
         for turn in sorted(drive.wrong_turns, key=lambda turn: turn.at_m):
+            if self._longer and turn.at_m <= done_m:
+                raise OptionError(
+                    f"wrong_turns: the one at {turn.at_m:g} m begins before the last one is over"
+                )
             points += _between(planned, done_m, turn.at_m)
             leg = [planned.place(turn.at_m)[:2], *map(self._xy, turn.by)]
             leg.append(planned.place(turn.back_m)[:2])
@@ -118,9 +122,9 @@ class _Vehicle:
         self.voices: dict[str, list[tuple[float, float]]] = {}
         self._mute: list[tuple[float, float]] = []
         self._noise = Noise(seed, itinerary.vehicle, "jam")
-        self._pieces: list[_Piece] = []
-        self._starts: list[float] = []
         self._here = _State(*itinerary.at, 0.0, 0.0)
+        self._pieces = [_Piece(0.0, [self._here])]
+        self._starts = [0.0]
         self._device: str = itinerary.device
         self._since_s, self._broken_s = 0.0, inf
         self.now_s = 0.0
@@ -257,6 +261,8 @@ class Journey:
     def __init__(self, itineraries: Sequence[Itinerary], options: Options) -> None:
         vehicles = [_Vehicle(one, options.seed) for one in itineraries]
         self.duration_s = max(vehicle.now_s for vehicle in vehicles)
+        if not self.duration_s:
+            raise OptionError("acts: none of them takes any time")
         self._of: list[tuple[_Vehicle, str]] = []
         for vehicle in vehicles:
             for device in vehicle.voices:

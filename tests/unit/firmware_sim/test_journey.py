@@ -180,6 +180,12 @@ TURN = {"at_m": 5, "by": [[5.1, 52.1]], "back_m": 1}
         (file({**DRIVE, "jams": [{}]}), "vehicles[0].acts[0].jams[0].from_m: is missing"),
         (file({**DRIVE, "wrong_turns": [TURN]}), "wrong_turns[0].back_m: 1 is not within 5"),
         (file(DRIVE | {"tunnels": [{"from_m": 0, "to_m": 1e6}]}), "is behind the end of a drive"),
+        (
+            file(DRIVE | {"wrong_turns": [{"at_m": m, "by": [[5.1, 52.1]]} for m in (9, 9)]}),
+            "wrong_turns: the one at 9 m begins before the last one is over",
+        ),
+        (file(), "acts: none of them takes any time"),
+        (file({"device": "gps-2"}, {"drive": [HERE], "kmh": 5}), "acts: none of them takes any"),
         (file({"stay_s": 60}, {"until_s": 30}), "lorry: acts[1].until_s: it is 60 by then"),
     ],
 )
