@@ -10,24 +10,24 @@ from msgspec import Meta
 from geofence.shapes import Kind, Shape, ShapeError, definition_of, shape_of
 from tracking.errors import InputError
 from tracking.fences import Audience, Buffers, FenceDraft, FenceOptions, Schedule, Window
+from tracking.ids import ID, whole
 from tracking.schedules import calendar
 from tracking.shipments import RESERVED
 from tracking.times import Moment, to_us
 
-# Python's `$` would also match before a line feed at the end.
-ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$(?!\n)"
-_TEXT = r"^[^\x00-\x1f]+$(?!\n)"
+_ID = whole(ID)
+_TEXT = whole(r"^[^\x00-\x1f]+$")
 MAX_ATTRS_BYTES = 16_384
 
 # PostgreSQL refuses NUL in text; no name has control characters.
-Id = Annotated[str, Meta(pattern=ID_PATTERN)]
+Id = Annotated[str, Meta(pattern=_ID)]
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=_TEXT)]
 Label = Annotated[str, Meta(min_length=1, max_length=128, pattern=_TEXT)]
 Labels = Annotated[tuple[Label, ...], Meta(max_length=1_000)]
 
 _MEMBERS = ("type", "coordinates", "center", "radius_m", "width_m", "cells")
 _HINTS = {
-    ID_PATTERN: "up to 128 of A-Z a-z 0-9 . _ : - that start with a letter or digit",
+    _ID: "up to 128 of A-Z a-z 0-9 . _ : - that start with a letter or digit",
     _TEXT: "text without control characters",
 }
 _AT = re.compile(r"^(.*?)(?: - at `(?:key in )?\$(.*)`)?$", re.DOTALL)

@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.conventions.answers import Page, answer, paged
 from api.conventions.cursors import (
@@ -14,6 +14,7 @@ from api.conventions.cursors import (
     time_cursor,
 )
 from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
+from api.conventions.ids import in_path
 from api.conventions.problems import Problem, not_found
 from api.document.route import documented
 from api.examples import nouns as examples
@@ -50,13 +51,7 @@ from tracking.times import to_us
 
 router = APIRouter(prefix="/v1/assets", tags=["assets"])
 
-AssetId = Annotated[
-    str,
-    Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$",
-        description="The asset's id, chosen by whoever made it",
-    ),
-]
+AssetId = Annotated[str, in_path("asset")]
 _DAY = timedelta(days=1)
 # A scan of more would take longer than anybody waits; ask for one part after the other.
 _LONGEST = timedelta(days=366)

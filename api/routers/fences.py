@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.conventions.answers import Page, Refusal, answer, paged
 from api.conventions.cursors import name_cursor, number_cursor, read_name_cursor, read_number_cursor
 from api.conventions.etags import changed_meanwhile, replaced_versions, tagged, wanted_versions
+from api.conventions.ids import in_path
 from api.conventions.problems import Problem, not_found
 from api.document.route import Content, documented
 from api.examples import fleet as examples
@@ -52,13 +53,7 @@ from tracking.times import to_us
 
 router = APIRouter(prefix="/v1/fences", tags=["fences"])
 
-FenceId = Annotated[
-    str,
-    Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$",
-        description="The fence's id, chosen by whoever made it",
-    ),
-]
+FenceId = Annotated[str, in_path("fence")]
 _STATUS = {"exists": 409, "other_version": 412, "too_early": 422}
 # Of a bulk that is refused, this many faults are told.
 _MAX_ERRORS = 100

@@ -3,10 +3,11 @@
 import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.conventions.answers import Page, answer, paged
 from api.conventions.cursors import number_cursor, read_number_cursor
+from api.conventions.ids import in_path
 from api.conventions.problems import Problem, not_found
 from api.document.route import documented
 from api.examples import pickups as examples
@@ -27,6 +28,7 @@ from api.schemas.pickups import (
 from api.schemas.shipments import window_of
 from api.services import services_of
 from tracking.access import Principal
+from tracking.ids import SHIPMENT_ID
 from tracking.store.pickups import (
     EditedPickup,
     PickupFilter,
@@ -40,13 +42,7 @@ from tracking.store.pickups import (
 
 router = APIRouter(prefix="/v1/pickups", tags=["pickups"])
 
-PickupId = Annotated[
-    str,
-    Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        description="The pickup's id, chosen by whoever made it",
-    ),
-]
+PickupId = Annotated[str, in_path("pickup", SHIPMENT_ID)]
 
 
 @router.get("", **documented("listPickups", Page[PickupView], example=examples.PICKUPS))

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.conventions.answers import Page, answer, paged
 from api.conventions.cursors import name_cursor, read_name_cursor
 from api.conventions.etags import changed_meanwhile, replaced_versions, tagged, wanted_versions
+from api.conventions.ids import in_path
 from api.conventions.problems import Problem, not_found
 from api.document.route import documented
 from api.examples import fleet as examples
@@ -31,13 +32,7 @@ from tracking.store.rules import delete_rule, get_rule, list_rules, save_rule
 
 router = APIRouter(prefix="/v1/rules", tags=["rules"])
 
-RuleId = Annotated[
-    str,
-    Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$",
-        description="The rule's id, chosen by whoever made it",
-    ),
-]
+RuleId = Annotated[str, in_path("rule")]
 
 
 @router.get("", **documented("listRules", Page[RuleView], example=examples.page_of(examples.RULE)))

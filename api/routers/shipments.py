@@ -15,6 +15,7 @@ from api.conventions.cursors import (
     time_cursor,
 )
 from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
+from api.conventions.ids import in_path
 from api.conventions.problems import Problem, not_found
 from api.document.route import documented
 from api.examples import nouns as examples
@@ -48,6 +49,7 @@ from tracking.feed import (
     events_channel,
     fences_notice,
 )
+from tracking.ids import SHIPMENT_ID
 from tracking.shipments import Override, Plan
 from tracking.store.alerts import Tenant
 from tracking.store.custody import custody_of, last_positions, list_track
@@ -66,13 +68,7 @@ from tracking.times import to_us, utc_now
 
 router = APIRouter(prefix="/v1/shipments", tags=["shipments"])
 
-ShipmentId = Annotated[
-    str,
-    Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        description="The shipment's id, chosen by whoever made it",
-    ),
-]
+ShipmentId = Annotated[str, in_path("shipment", SHIPMENT_ID)]
 
 
 @router.get("", **documented("listShipments", Page[ShipmentView], example=examples.SHIPMENTS))

@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.conventions.answers import Page, answer, paged
 from api.conventions.cursors import name_cursor, read_name_cursor
 from api.conventions.etags import changed_meanwhile, tagged, wanted_versions
+from api.conventions.ids import in_path
 from api.conventions.problems import Problem, not_found
 from api.document.route import documented
 from api.examples import webhooks as examples
@@ -49,13 +50,7 @@ from tracking.webhooks import Secrets, SigningKey, Webhook, sealed, unsealed
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
 # The id in a path, of all routes about one.
-WebhookId = Annotated[
-    str,
-    Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$",
-        description="The webhook's id, chosen by whoever made it",
-    ),
-]
+WebhookId = Annotated[str, in_path("webhook")]
 
 
 @router.get("", **documented("listWebhooks", Page[WebhookView], example=page_of(examples.WEBHOOK)))

@@ -25,6 +25,7 @@ from api.schemas.shipments import (
 from tracking import raw
 from tracking.errors import InputError
 from tracking.fence_input import Id, Name, ScheduleInput, stored_json
+from tracking.ids import PICKUP_ID, whole
 from tracking.pickups import Attempt, PickupKind, PickupStatus, Recurrence
 from tracking.schedules import DAYS, zone_of
 from tracking.shipments import Parties, Place, Plan, PlannedWindow, Stop
@@ -65,7 +66,7 @@ class PickupInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id of the pickup, which goes to `deliver_to`.
     """  # noqa: D205 -- one contract
 
-    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,54}$(?!\n)")] | None = None
+    id: Annotated[str, Meta(pattern=whole(PICKUP_ID))] | None = None
     name: Name | None = None
     place: PlaceInput | None = None
     fence: Id | None = None

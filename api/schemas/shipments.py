@@ -31,6 +31,7 @@ from tracking.estimates import Expected
 from tracking.feed import PositionUpdate
 from tracking.fence_input import Id, Name, ScheduleInput, stored_json
 from tracking.fences import Schedule
+from tracking.ids import SHIPMENT_ID, whole
 from tracking.route.follow import Progress
 from tracking.schedules import zone_of
 from tracking.shipments import (
@@ -53,7 +54,7 @@ from tracking.times import Moment, utc_now
 
 R = TypeVar("R", bound=RouteView)
 
-ShipmentId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)")]
+ShipmentId = Annotated[str, Meta(pattern=whole(SHIPMENT_ID))]
 
 
 class PlaceInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
