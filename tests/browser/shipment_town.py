@@ -90,7 +90,8 @@ def _strayed(fake: FakeWaymark, now: float, carrier: str) -> None:
 
 def furnish(fake: FakeWaymark, now: float) -> None:
     """Give the town its shipments, on vehicles that are there."""
-    devices = sorted(fake.latest)
+    by_speed = sorted(fake.latest.values(), key=lambda each: bool(each["speed_mps"]))
+    devices = [each["device"] for each in by_speed]
     for n, (id_, order, status, troubles, minutes) in enumerate(_OTHERS):
         shop = _called(
             (400 * n - 2_000, 800), _SHOPS[n % len(_SHOPS)], **_window(now + minutes * 60)
@@ -99,7 +100,7 @@ def furnish(fake: FakeWaymark, now: float) -> None:
         due = now + minutes * 60
         told = eta(0, iso(due - 300), iso(due), iso(due + 480 + 20 * minutes))
         fake.shipping.add(
-            id_, [shop], carrier=devices[5 * n + 3], order_ref=order, status=status,
+            id_, [shop], carrier=devices[n + 4 if troubles else -n], order_ref=order, status=status,
             exceptions=troubles, eta=told, at_stop=0 if status == "at_stop" else None,
         )  # fmt: skip
     carrier = "truck-121"

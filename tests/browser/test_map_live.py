@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.browser.conftest import PATIENCE_S, Watched
+from waymark.client import Waymark
 
 ROOT = Path(__file__).parents[2]
 PYTHON = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'firmware-sim'}"}
@@ -116,3 +118,48 @@ def test_a_fence_drawn_on_the_map_is_previewed_saved_and_entered(
     panel.get_by_role("button", name="Delete for good?").click()
     watched.until("waymark.fences === 0")
     assert watched.complaints == []
+
+
+@pytest.mark.timeout(300)
+def test_a_shipment_on_a_vehicle_is_told_with_when_it_will_be_where(
+    watched: Watched, entrances: dict[str, str]
+) -> None:
+    page = watched.page
+    page.goto(f"{entrances['http'].rstrip('/')}/#key={entrances['api_key']}")
+    watched.until("window.waymark?.positions().some(p => p.state === 'moving')")
+    vehicle = page.evaluate("waymark.positions().find(p => p.state === 'moving')")
+    send(entrances, vehicle["device"], vehicle["lon"], vehicle["lat"])
+    page.keyboard.press("s")
+    # Made, put on the vehicle, and gone from its first stop: each is an event that the page hears.
+    watched.until("/In transit to The mill/.test(document.getElementById('shipments').innerText)")
+    page.locator("#shipment-list").get_by_role("button", name="flour-1").click()
+    panel = page.get_by_role("region", name="Selected shipment")
+    panel.get_by_role("button", name=f"by {vehicle['device']}").wait_for()
+    watched.until(
+        "/Most likely .* along its route/s.test(document.querySelector('#shipment').innerText)"
+    )
+    assert "Order o-77" in panel.inner_text()
+    panel.get_by_role("button", name=f"by {vehicle['device']}").click()
+    device = page.get_by_role("region", name="Selected device")
+    device.get_by_role("button", name="flour-1").wait_for()
+    assert watched.complaints == []
+
+
+def send(entrances: dict[str, str], vehicle: str, lon: float, lat: float) -> None:
+    """Plan a shipment a way to the north, put it on a vehicle, and say that it has left."""
+    line = {"type": "LineString", "coordinates": [[lon, lat], [lon, lat + 0.2]]}
+    field, mill = {"lon": lon, "lat": lat}, {"lon": lon, "lat": lat + 0.2}
+    now = datetime.now(UTC)
+    plan = {
+        "id": "flour-1",
+        "order_ref": "o-77",
+        "stops": [
+            {"kind": "pickup", "name": "The field", "place": field},
+            {"kind": "delivery", "name": "The mill", "place": mill},
+        ],
+        "route": {"line": line, "detect_m": 20_000, "clear_m": 20_000},
+    }
+    with Waymark(entrances["http"], key=entrances["api_key"]) as waymark:
+        waymark.shipments.create(plan)
+        waymark.attachments.attach(("shipment", "flour-1"), ("device", vehicle), start=now)
+        waymark.shipments.override("flour-1", {"act": "departed", "stop": 0})

@@ -73,7 +73,7 @@ def test_a_selected_shipment_tells_when_where_and_why(abroad: Watched, town: Fak
         "s-2211", "Order o-5117", "Off route", "At risk", "To Market Hall", "8 of 10 come within",
         "9 min later: it has left its route", "5.6 km of 10.4 km", "410 m beside it",
         "by truck-121", "Depot South", "will probably be late", "Planned", "Chicago",
-        "Times are yours (Europe/London), except where another place is named.",
+        "Times are those of America/Chicago, where it is ",
     ):  # fmt: skip
         assert expected in text, expected
     # Its flag stands on the map, and the click on where it was seen leads to the device.

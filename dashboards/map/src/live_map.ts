@@ -152,8 +152,7 @@ export class LiveMap {
         this.view.extendTrail({ at: [position.lon, position.lat], fix_ms: Date.parse(position.fix_time) });
       }
     }
-    const { carrier } = this.shipments;
-    if (positions.some(({ device }) => device === carrier)) this.shipments.moved();
+    this.shipments.moved(positions);
     this.view.map.triggerRepaint();
     if (!this.framed && this.fleet.devices.size > 0) this.frame();
   }
@@ -207,7 +206,10 @@ export class LiveMap {
     this.alerts.refreshAges();
     this.status.refresh(wall_ms);
     this.view.map.triggerRepaint();
-    if (wall_ms - this.described_ms > DESCRIBE_EVERY_MS && this.selected !== null) void this.describe(this.selected.name);
+    if (wall_ms - this.described_ms > DESCRIBE_EVERY_MS && this.selected !== null) {
+      void this.describe(this.selected.name);
+      void this.loadLoads();
+    }
   }
 
   /** Select a device, or none. `fly` also brings it into view. */
@@ -220,6 +222,7 @@ export class LiveMap {
       this.shipments.deselect();
     }
     if (device !== null && changed) {
+      this.panel.showLoads([], false, 0);
       void this.loadTrail();
       void this.loadLoads();
       void this.describe(device.name);
@@ -267,7 +270,6 @@ export class LiveMap {
 
   private async loadLoads(): Promise<void> {
     const device = this.selected;
-    this.panel.showLoads([], false, 0);
     if (device === null) return;
     await this.asking(async () => {
       const { loads, more } = await this.shipments.loadsOf(device.name);

@@ -8,7 +8,7 @@ import { ApiError, type Api } from './api.ts';
 import { withEvent } from './event_log.ts';
 import type { Device } from './fleet.ts';
 import { toLonLat } from './geo.ts';
-import type { LonLat, WaymarkEvent } from './model.ts';
+import type { LonLat, Position, WaymarkEvent } from './model.ts';
 import { queries, ShipmentBook, type Shelf } from './shipment_book.ts';
 import { Carriers } from './shipment_carriers.ts';
 import { Hints, shipmentOf } from './shipment_hints.ts';
@@ -77,6 +77,11 @@ export class ShipmentDesk {
   /** The device that has the selected shipment, to be marked on the map. */
   get carrier(): string | null {
     return this.detail?.last_seen.carried_by?.device ?? null;
+  }
+
+  /** Whether a shipment is selected. */
+  get focused(): boolean {
+    return this.selected !== null;
   }
 
   /** What is wrong with what a device carries, if that is known. */
@@ -235,8 +240,13 @@ export class ShipmentDesk {
 
   // On the map.
 
-  /** Whoever carries the selected shipment has moved. */
-  moved(): void {
+  /** These have moved; whoever carries the selected shipment may be among them. */
+  moved(positions: readonly Position[]): void {
+    const { carrier } = this;
+    if (positions.some(({ device }) => device === carrier)) this.drawStray();
+  }
+
+  private drawStray(): void {
     const { route } = this.detail ?? {};
     const at = this.place();
     const from = route?.off_route && this.coordinates.length > 0 ? cut(this.coordinates, this.part()).at : null;
@@ -279,7 +289,7 @@ export class ShipmentDesk {
       return at === null ? [] : [{ at, number: i + 1, look: lookOf(detail, i), late: isLate(detail, i), name: stop.name }];
     });
     this.layer.draw({ ...this.wayOf(marks), marks });
-    this.moved();
+    this.drawStray();
   }
 
   private wayOf(marks: readonly Mark[]): Omit<Drawing, 'marks'> {

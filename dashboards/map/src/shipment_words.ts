@@ -16,6 +16,9 @@ export const TROUBLE_NAMES: Readonly<Record<Trouble, readonly [string, 'warn' | 
 
 export const KIND_NAMES: Readonly<Record<Stop['kind'], string>> = { pickup: 'Pickup', delivery: 'Delivery', via: 'Via' };
 
+// A range that ends so soon is none any more.
+const ANY_MINUTE_MS = 120_000;
+
 /** How the person who looks reads times. Tests give their own; `zone` and `locale` are the browser's where left out. */
 export interface Reader {
   readonly now_ms: number;
@@ -67,14 +70,17 @@ function zoneName(zone: string): string {
   return (zone.split('/').at(-1) ?? zone).replaceAll('_', ' ');
 }
 
-/** Whose clock the times of these stops are of. */
-export function clockNote(stops: readonly Stop[], reader: Reader): string {
+/** On whose clock to tell the times of these stops, so that no place is named at each, and a sentence that says so. */
+export function clockOf(stops: readonly Stop[], reader: Reader): { reader: Reader; note: string } {
+  const [zone, another] = new Set(stops.map(zoneOf).filter((each) => each !== undefined));
+  if (zone !== undefined && another === undefined) {
+    const now = new Date(reader.now_ms).toISOString();
+    const there = { ...reader, zone };
+    const differs = sameClock(reader.now_ms, zone, reader.zone) ? '' : `, where it is ${clockText(now, zone, there)} now`;
+    return { reader: there, note: `Times are those of ${zone}${differs}.` };
+  }
   const yours = reader.zone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const foreign = stops.some((stop) => {
-    const zone = zoneOf(stop);
-    return zone !== undefined && !sameClock(reader.now_ms, zone, reader.zone);
-  });
-  return `Times are yours (${yours})${foreign ? ', except where another place is named' : ''}.`;
+  return { reader, note: `Times are yours (${yours})${another === undefined ? '' : ', except where another place is named'}.` };
 }
 
 /** The stop it is at or on its way to. */
@@ -112,8 +118,8 @@ export function expectation(shipment: Shipment, reader: Reader): string {
   const zone = zoneOf(stop);
   if (at_stop !== null) return stop.depart.estimated === null ? '' : `leaves ${clockText(stop.depart.estimated, zone, reader)}`;
   const told = etaOf(eta, shipment.next_stop ?? -1);
-  if (told !== null) return rangeText(told.early, told.late, zone, reader);
-  return windowText(stop, reader, 'planned ');
+  if (told === null) return windowText(stop, reader, 'planned ');
+  return Date.parse(told.late) - reader.now_ms < ANY_MINUTE_MS ? 'any minute' : rangeText(told.early, told.late, zone, reader);
 }
 
 /** The planned window of a stop. */

@@ -6,7 +6,7 @@ import { queries, ShipmentBook } from '../src/shipment_book.ts';
 import { Carriers } from '../src/shipment_carriers.ts';
 import { Hints, shipmentOf } from '../src/shipment_hints.ts';
 import type { Eta, Shipment, ShipmentDetail, Stop } from '../src/shipment_model.ts';
-import { actualText, certainty, clockNote, expectation, rangeText, statusText, wayText, whyUnknown, windowText, type Reader } from '../src/shipment_words.ts';
+import { actualText, certainty, clockOf, expectation, rangeText, statusText, wayText, whyUnknown, windowText, type Reader } from '../src/shipment_words.ts';
 import { cut } from '../src/way.ts';
 
 const NOW = '2026-11-27T12:00:00Z';
@@ -35,13 +35,18 @@ test('an arrival is a range on the clock of whoever waits, named where it is not
   assert.match(rangeText('2026-11-28T09:00:00Z', '2026-11-28T09:20:00Z', undefined, reader), /^Sat,? 09:00–09:20$/);
   // A range that ends before it begins is a moment: what should have come comes now.
   assert.equal(rangeText(at('12:00'), at('11:58'), undefined, reader), '12:00');
-  assert.match(clockNote([stop()], reader), /^Times are yours \(Europe\/London\)\.$/);
-  const abroad = stop({ time_zone: 'Europe/Amsterdam', planned_until: at('15:00') });
-  assert.match(clockNote([stop(), abroad], reader), /except where another place is named/);
+  const of = (...zones: string[]): readonly Stop[] => [stop(), ...zones.map((time_zone) => stop({ time_zone, planned_until: at('15:00') }))];
+  assert.equal(clockOf(of(), reader).note, 'Times are yours (Europe/London).');
+  assert.equal(clockOf(of('Europe/Lisbon'), reader).note, 'Times are those of Europe/Lisbon.');
+  const abroad = clockOf(of('Europe/Amsterdam', 'Europe/Amsterdam'), reader);
+  assert.equal(abroad.note, 'Times are those of Europe/Amsterdam, where it is 13:00 now.');
+  assert.equal(windowText(of('Europe/Amsterdam')[1]!, abroad.reader), 'until 16:00');
+  assert.match(clockOf(of('Europe/Amsterdam', 'UTC'), reader).note, /except where another place is named/);
 });
 
 test('what is expected of a shipment, or why nothing is', () => {
   assert.equal(expectation(shipment('s', { eta: expected }), reader), '14:10–14:25');
+  assert.equal(expectation(shipment('s', { eta: expected }), { ...reader, now_ms: Date.parse(at('14:24')) }), 'any minute');
   assert.equal(expectation(shipment('s', { eta: eta({ state: 'last_seen', as_of: at('11:20') }) }), reader), 'last seen 40 min ago');
   const planned = stop({ arrive: { ...nothing, planned: at('14:00') }, planned_until: at('15:00'), time_zone: 'Europe/London' });
   assert.equal(expectation(shipment('s', { status: 'planned', stops: [planned] }), reader), 'planned 14:00–15:00');

@@ -74,15 +74,20 @@ export class DevicePanel {
   showLoads(loads: readonly Shipment[], more: boolean, now_ms: number): void {
     say(this.loadsTitle, loads.length === 0 ? '' : `Carries ${loads.length}${more ? ' or more' : ''}`);
     this.loadsTitle.hidden = loads.length === 0;
-    this.loads.replaceChildren(...loads.map((load) => {
-      const badges = el('span', 'badges');
-      fillBadges(badges, load);
-      const words = [towards(load), expectation(load, { now_ms })].filter(Boolean).join(', ');
-      const button = el('button', 'load', el('b', '', load.id), el('span', 'age', words), badges);
-      button.type = 'button';
-      button.addEventListener('click', () => this.onLoad(load.id));
-      return el('li', '', button);
-    }));
+    const rows = loads.map((load) => ({ load, words: [towards(load), expectation(load, { now_ms })].filter(Boolean).join(', ') }));
+    const key = JSON.stringify(rows.map(({ load, words }) => [load.id, words, load.exceptions]));
+    if (key === this.loads.dataset['of']) return;
+    this.loads.dataset['of'] = key;
+    this.loads.replaceChildren(...rows.map(({ load, words }) => this.loadItem(load, words)));
+  }
+
+  private loadItem(load: Shipment, words: string): HTMLElement {
+    const badges = el('span', 'badges');
+    fillBadges(badges, load);
+    const button = el('button', 'load', el('b', '', load.id), ' ', el('span', 'age', words), ' ', badges);
+    button.type = 'button';
+    button.addEventListener('click', () => this.onLoad(load.id));
+    return el('li', '', button);
   }
 
   /** Show this device as it is at `wall_ms`; null hides the panel. */

@@ -1,4 +1,4 @@
-/** Names beside markers: the selected, the hovered and the flagged devices always, the others while there is room. */
+/** Names beside markers: the selected, the hovered and the flagged devices always, the others while there is room and nothing else to look at. */
 
 import type { Map as MapLibre } from 'maplibre-gl';
 import { placeAt, type Device, type Fleet } from '../fleet.ts';
@@ -15,6 +15,8 @@ const CHARACTER_PX = 6.6;
 
 /** What is wrong with what devices carry. */
 export interface Flags {
+  /** Whether somebody looks at one shipment: names of devices would lie over its stops. */
+  readonly focused: boolean;
   readonly flagged: Iterable<string>;
   flagOf(device: string): Flag | null;
 }
@@ -46,7 +48,7 @@ export class Labels {
       this.chosen_s = now_s;
     }
     const forced = [...this.flagged(), this.markers.selected, this.markers.hovered].filter((device) => device !== null);
-    const shown = [...new Set([...forced, ...this.chosen])];
+    const shown = [...new Set([...forced, ...(this.flags.focused ? [] : this.chosen)])];
     const gap = this.markers.radiusPx() + 5;
     shown.forEach((device, i) => this.put(this.element(i), device, gap, now_s));
     for (let i = shown.length; i < this.pool.length; i += 1) this.element(i).hidden = true;

@@ -29,6 +29,10 @@ export class Tabs {
 
 /** The pixels at each edge of the map that lie under a panel. */
 export function insets(): Insets {
-  if (matchMedia(NARROW).matches) return { top: 60, right: 0, bottom: 70, left: 0 };
+  if (matchMedia(NARROW).matches) {
+    // What is open lies over the lower part; on the lowest screens some of the map is left all the same.
+    const bottom = Math.max(70, Math.min(70 + byId('side').offsetHeight, innerHeight - 280));
+    return { top: 60, right: 0, bottom, left: 0 };
+  }
   return { top: 0, bottom: 0, left: byId('left').offsetWidth + 12, right: byId('side').offsetWidth + 12 };
 }

@@ -81,7 +81,7 @@ export class ShipmentList {
   private row(id: string): Row {
     const [mark, order, when] = [el('i', 'way'), el('span', 'order'), el('span', 'when')];
     const [what, badges] = [el('span', 'what'), el('span', 'badges')];
-    const button = el('button', '', mark, el('span', 'name', el('b', '', id), ' ', order), when, what, badges);
+    const button = el('button', '', mark, el('span', 'name', el('b', '', id), ' ', order, ' ', when), what, badges);
     button.type = 'button';
     button.addEventListener('click', () => this.actions.pick(id));
     return { id, button, mark, order, when, what, badges };

@@ -3,7 +3,7 @@
 import type { WaymarkEvent } from '../model.ts';
 import type { ShipmentDetail, StopDetail } from '../shipment_model.ts';
 import {
-  actualText, certainty, clockNote, clockText, etaOf, expectation, KIND_NAMES, nextStop, rangeText, STATUS_NAMES, towards, wayText,
+  actualText, certainty, clockOf, clockText, etaOf, expectation, KIND_NAMES, nextStop, rangeText, STATUS_NAMES, towards, wayText,
   whyUnknown, windowText, zoneOf, type Reader,
 } from '../shipment_words.ts';
 import { ageText } from '../wording.ts';
@@ -72,11 +72,13 @@ export class ShipmentPanel {
     this.status.dataset['status'] = shipment.status;
     say(this.order, shipment.order_ref === null ? '' : `Order ${shipment.order_ref}`);
     fillBadges(this.badges, shipment);
-    this.showExpected(shipment, reader);
+    const clock = clockOf(shipment.stops, reader);
+    say(this.when, expectation(shipment, reader));
+    this.showExpected(shipment, clock.reader);
     this.showWay(shipment);
     this.showSeen(shipment, seen, reader.now_ms);
-    this.showStops(shipment, reader);
-    say(this.clock, clockNote(shipment.stops, reader));
+    this.showStops(shipment, clock.reader);
+    say(this.clock, clock.note);
     this.quiet.hidden = events.length > 0;
     this.events.show(events, reader.now_ms);
   }
@@ -85,7 +87,6 @@ export class ShipmentPanel {
     const { eta } = shipment;
     const going = towards(shipment);
     say(this.towards, going.charAt(0).toUpperCase() + going.slice(1));
-    say(this.when, expectation(shipment, reader));
     const stop = nextStop(shipment);
     const told = shipment.at_stop === null ? etaOf(eta, shipment.next_stop ?? -1) : null;
     say(this.sure, told === null || stop === null ? whyUnknown(shipment, shipment.last_seen) : certainty(told, zoneOf(stop), reader));
