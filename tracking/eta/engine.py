@@ -71,7 +71,7 @@ class Drive(NamedTuple):
 class Trial(NamedTuple):
     """A forecast of what had not been learned yet, and what came.
 
-    `plain_s` is the distance as the crow flies at the usual speed of all trips so far.
+    `plain_s` is the distance left at the usual speed of all trips so far.
     """
 
     known_way: bool
@@ -106,8 +106,8 @@ class Engine:
         self._plans = LaneEta(planned=True, rolling=True)
         self._merits = {kind: [Merits(errors) for errors in _EXPECTED] for kind in _KINDS}
         self._bands = {kind: Calibration(relative=True) for kind in _KINDS}
-        # Metres as the crow flies and seconds of all trips; worth a minute at 8 m/s at first.
-        self._driven = np.array([480.0, 60.0])
+        # Metres and seconds of all trips; worth a minute at 8 m/s at first.
+        self._driven = {kind: np.array([480.0, 60.0]) for kind in _KINDS}
         self._known: dict[int, None] = {}
         self._tried = 0
 
@@ -131,8 +131,7 @@ class Engine:
         trials = self._try(ways, None)
         for known_way, way in ways.items():
             self._trips[known_way].learn(way)
-        if False in ways:
-            self._driven += (ways[False].starts[0].left_m, float(trip.took_s[0]))
+            self._driven[known_way] += (way.starts[0].left_m, float(trip.took_s[0]))
         return trials
 
     def learn_drive(self, drive: Drive) -> list[Trial]:
@@ -168,7 +167,7 @@ class Engine:
     def save(self) -> bytes:
         """All that was learned. What is loaded from it forecasts and learns bit by bit alike."""
         state: State = {
-            "driven": self._driven,
+            "driven": np.array([self._driven[kind] for kind in _KINDS]),
             "tried": np.array([self._tried]),
             "known": np.fromiter(self._known, np.int64, len(self._known)),
         }
@@ -192,7 +191,8 @@ class Engine:
         return engine
 
     def _restore(self, state: State) -> None:
-        self._driven, self._tried = state["driven"], int(state["tried"][0])
+        self._driven = dict(zip(_KINDS, state["driven"], strict=True))
+        self._tried = int(state["tried"][0])
         self._known = dict.fromkeys(state["known"].tolist())
         for name, held in self._named():
             if isinstance(held, LaneEta):
@@ -239,13 +239,12 @@ class Engine:
         weights = self._merits[known_way][heard.stage].weights(said)
         p50_s = max(0.0, float(weights[said] @ heard.experts_s[said]))
         p10_s, p90_s = self._bands[known_way].around(p50_s)
-        prior_s = heard.trip.prior_s if leg.planned_s is None else leg.planned_s
+        prior_s = self._plain_s(leg) if leg.planned_s is None else leg.planned_s
         return Arrival(p10_s, p50_s, p90_s, prior_s, heard.trip.p50_s, heard.trips, 0.0)
 
     def _try(self, ways: Mapping[bool, Trip], drive: Drive | None) -> list[Trial]:
         """Forecast what is about to be learned; experts and ranges are judged by it."""
         trials: list[Trial] = []
-        usual_mps = float(self._driven[0] / self._driven[1])
         self._tried += 1
         for known_way, way in ways.items():
             # One start of each, and all parts of trips alike, as forecasts are asked for.
@@ -256,9 +255,13 @@ class Engine:
             if drive is not None:
                 self._merits[known_way][heard.stage].learn(heard.experts_s, actual_s)
             self.score([told.p50_s], [actual_s], known_way=known_way)
-            direct_m = way.across().starts[i].left_m
-            trials.append(Trial(known_way, direct_m / usual_mps, actual_s, told))
+            trials.append(Trial(known_way, self._plain_s(leg), actual_s, told))
         return trials
+
+    def _plain_s(self, leg: Leg) -> float:
+        """What distance alone says: at the usual speed, along the way or as the crow flies."""
+        metres, seconds = self._driven[leg.path is not None].tolist()
+        return float(leg.left_m * seconds / metres)
 
 
 def _ways(trip: Trip) -> dict[bool, Trip]:
