@@ -10,7 +10,8 @@ from api.conventions.answers import Many, Page, Refusal, answer, paged
 from api.conventions.cursors import number_cursor, read_number_cursor
 from api.conventions.problems import Problem, not_found
 from api.document.route import documented
-from api.examples import fleet as examples
+from api.examples import alerts as examples
+from api.examples.fleet import page_of
 from api.identity.auth import Caller, Writer
 from api.schemas.alerts import (
     MAX_AT_ONCE,
@@ -43,9 +44,7 @@ def _act_documented(operation_id: str) -> dict[str, Any]:
     )
 
 
-@router.get(
-    "", **documented("listAlerts", Page[AlertView], example=examples.page_of(examples.ALERT))
-)
+@router.get("", **documented("listAlerts", Page[AlertView], example=page_of(examples.ALERT)))
 async def alerts(
     request: Request, caller: Caller, query: Annotated[AlertQuery, Query()]
 ) -> Response:

@@ -9,7 +9,8 @@ from api.conventions.answers import Page, answer, paged
 from api.conventions.cursors import number_cursor, read_number_cursor
 from api.conventions.problems import Problem, not_found
 from api.document.route import TAGS, documented
-from api.examples.fleet import API_KEY, KEY_INPUT, MADE_KEY, page_of
+from api.examples.fleet import page_of
+from api.examples.keys import API_KEY, KEY_INPUT, MADE_KEY
 from api.identity.auth import Admin
 from api.schemas.fences import decoded
 from api.schemas.keys import KeyInput, MadeKey, RotationInput, checked_expiry

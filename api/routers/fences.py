@@ -14,7 +14,8 @@ from api.conventions.etags import changed_meanwhile, replaced_versions, tagged, 
 from api.conventions.ids import in_path
 from api.conventions.problems import Problem, not_found
 from api.document.route import Content, documented
-from api.examples import fleet as examples
+from api.examples import fences as examples
+from api.examples.fleet import page_of
 from api.identity.auth import Caller, Writer
 from api.schemas.fences import (
     MAX_FENCES,
@@ -59,9 +60,7 @@ _STATUS = {"exists": 409, "other_version": 412, "too_early": 422}
 _MAX_ERRORS = 100
 
 
-@router.get(
-    "", **documented("listFences", Page[FenceView], example=examples.page_of(examples.FENCE))
-)
+@router.get("", **documented("listFences", Page[FenceView], example=page_of(examples.FENCE)))
 async def fences(
     request: Request, caller: Caller, query: Annotated[FenceQuery, Query()]
 ) -> Response:
@@ -251,7 +250,7 @@ async def delete(
 
 @router.get(
     "/{id}/versions",
-    **documented("listFenceVersions", Page[FenceView], example=examples.page_of(examples.FENCE)),
+    **documented("listFenceVersions", Page[FenceView], example=page_of(examples.FENCE)),
 )
 async def versions(
     request: Request,

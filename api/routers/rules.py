@@ -10,7 +10,8 @@ from api.conventions.etags import changed_meanwhile, replaced_versions, tagged, 
 from api.conventions.ids import in_path
 from api.conventions.problems import Problem, not_found
 from api.document.route import documented
-from api.examples import fleet as examples
+from api.examples import alerts as examples
+from api.examples.fleet import page_of
 from api.identity.auth import Caller, Writer
 from api.schemas.alerts import (
     DeviceAlerts,
@@ -35,7 +36,7 @@ router = APIRouter(prefix="/v1/rules", tags=["rules"])
 RuleId = Annotated[str, in_path("rule")]
 
 
-@router.get("", **documented("listRules", Page[RuleView], example=examples.page_of(examples.RULE)))
+@router.get("", **documented("listRules", Page[RuleView], example=page_of(examples.RULE)))
 async def rules(request: Request, caller: Caller, query: Annotated[Paged, Query()]) -> Response:
     """Rules by id, in their latest versions."""
     after = read_name_cursor(query.cursor)

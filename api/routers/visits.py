@@ -13,7 +13,8 @@ from api.conventions.answers import Page, answer, paged
 from api.conventions.cursors import read_time_cursor, time_cursor
 from api.conventions.problems import Problem
 from api.document.route import CSV, Content, documented
-from api.examples import fleet as examples
+from api.examples import fences as examples
+from api.examples.fleet import page_of
 from api.identity.auth import Caller
 from api.schemas.parameters import check_range
 from api.schemas.visits import VisitQuery, VisitSummaryPage
@@ -37,7 +38,7 @@ _MAX_COUNTED = 200_000
     **documented(
         "listVisits",
         (Page[Visit], VisitSummaryPage),
-        example=examples.page_of(examples.VISIT),
+        example=page_of(examples.VISIT),
         also=[Content(None, examples.VISITS_CSV, CSV)],
     ),
 )

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.conventions.answers import answer
 from api.conventions.problems import not_found
 from api.document.route import documented
-from api.examples import fleet as examples
+from api.examples import fences as examples
 from api.identity.auth import Caller
 from api.schemas.parameters import Selected
 from api.schemas.visits import WhyNotQuery

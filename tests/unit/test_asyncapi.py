@@ -12,7 +12,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from api.examples.fleet import ALERT, EVENT, POSITION
+from api.examples.alerts import ALERT
+from api.examples.fleet import EVENT, POSITION
 from api.feed import messages
 from api.feed.frames import FRAMES
 from api.feed.messages import Message, head_of
