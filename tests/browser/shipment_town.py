@@ -25,7 +25,13 @@ _WAY = (
 )
 _LENGTH_M, _PROGRESS_M = 10_400.0, 5_600.0
 # It should have turned right.
-_ASTRAY = (-260, 1_990)
+_STRAYED, _ASTRAY = "truck-121", (-260, 1_990)
+# Those that carry the first of the others, and how fast they drive.
+_IN_TROUBLE = (
+    ("van-204", (300, -1_500), 0.0),
+    ("truck-118", (-800, -1_700), 0.0),
+    ("van-231", (100, 2_700), 9.0),
+)
 _ZONE = "America/Chicago"
 _OTHERS: list[tuple[str, str, str, list[str], int]] = [
     ("s-2207", "o-5112", "in_transit", ["stalled"], 52),
@@ -90,23 +96,22 @@ def _strayed(fake: FakeWaymark, now: float, carrier: str) -> None:
 
 def furnish(fake: FakeWaymark, now: float) -> None:
     """Give the town its shipments, on vehicles that are there."""
-    by_speed = sorted(fake.latest.values(), key=lambda each: bool(each["speed_mps"]))
-    devices = [each["device"] for each in by_speed]
+    devices = sorted(fake.latest)
+    for carrier, at, speed in (*_IN_TROUBLE, (_STRAYED, _ASTRAY, 8.2)):
+        lon, lat = place(*at)
+        fake.latest[carrier] = position(carrier, lon, lat, course_deg=72.0, speed_mps=speed)
+    in_trouble = [carrier for carrier, _, _ in _IN_TROUBLE]
     for n, (id_, order, status, troubles, minutes) in enumerate(_OTHERS):
-        shop = _called(
-            (400 * n - 2_000, 800), _SHOPS[n % len(_SHOPS)], **_window(now + minutes * 60)
-        )
-        shop["depart"] = times(None, iso(now + minutes * 60))
         due = now + minutes * 60
+        shop = _called((400 * n - 2_000, 800), _SHOPS[n % len(_SHOPS)], **_window(due))
+        shop["depart"] = times(None, iso(due))
         told = eta(0, iso(due - 300), iso(due), iso(due + 480 + 20 * minutes))
         fake.shipping.add(
-            id_, [shop], carrier=devices[n + 4 if troubles else -n], order_ref=order, status=status,
-            exceptions=troubles, eta=told, at_stop=0 if status == "at_stop" else None,
+            id_, [shop], carrier=in_trouble[n] if troubles else devices[n], order_ref=order,
+            status=status, exceptions=troubles, eta=told,
+            at_stop=0 if status == "at_stop" else None,
         )  # fmt: skip
-    carrier = "truck-121"
-    lon, lat = place(*_ASTRAY)
-    fake.latest[carrier] = position(carrier, lon, lat, course_deg=72.0, speed_mps=8.2)
-    _strayed(fake, now, carrier)
+    _strayed(fake, now, _STRAYED)
     bakery, hall = {"stop_name": "Bakery"}, {"stop_name": "Market Hall"}
     for kind, ago_s, data in (
         ("stop.arrived", 1_500, bakery),

@@ -6,18 +6,21 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import Watched
+from tests.browser.conftest import PATIENCE_S, Watched
 from tests.browser.fake_shipments import eta, stop, times
 from tests.browser.fake_waymark import KEY, FakeWaymark, iso, position
 from tests.browser.shipment_town import furnish
-from tests.browser.test_map import open_map, seed
+from tests.browser.test_map import colours, open_map, seed
 from tests.browser.town import Town
+
+# The colours of a planned way, as in style.css.
+REST, DRIVEN = {(11, 114, 133)}, {(124, 136, 148)}
 
 
 @pytest.fixture
 def town(fake: FakeWaymark) -> FakeWaymark:
     """The stand-in with the town of the picture behind it."""
-    seed(fake, *Town(90).step(0))
+    seed(fake, *Town(16).step(0))
     furnish(fake, time.time())
     return fake
 
@@ -41,6 +44,13 @@ def show_list(watched: Watched, fake: FakeWaymark) -> None:
     open_map(watched, fake)
     watched.page.keyboard.press("s")
     watched.until("document.querySelectorAll('#shipment-list li').length > 0")
+
+
+def until_drawn(watched: Watched, wanted: set[tuple[int, int, int]], *, there: bool) -> None:
+    """Wait for colours to be on the map, or not."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (wanted <= colours(watched, {"x": 310, "y": 60, "width": 630, "height": 600})) != there:
+        assert time.monotonic() < deadline, wanted
 
 
 def test_those_in_trouble_come_first_and_shelves_and_search_find_the_others(
@@ -76,6 +86,7 @@ def test_a_selected_shipment_tells_when_where_and_why(abroad: Watched, town: Fak
         "Times are those of America/Chicago, where it is ",
     ):  # fmt: skip
         assert expected in text, expected
+    until_drawn(abroad, REST | DRIVEN, there=True)
     # Its flag stands on the map, and the click on where it was seen leads to the device.
     flag = page.locator("#labels [data-flag=bad]")
     assert "s-2211 off route" in flag.inner_text()
@@ -87,6 +98,7 @@ def test_a_selected_shipment_tells_when_where_and_why(abroad: Watched, town: Fak
     assert not device.is_visible()
     page.keyboard.press("Escape")
     assert not panel.is_visible()
+    until_drawn(abroad, REST, there=False)
     assert abroad.complaints == []
 
 
