@@ -11,7 +11,7 @@ from tracking.eta.nearby import Nearby, Start
 from tracking.eta.pace import PaceProfile, Path, headings_of
 from tracking.eta.passages import Passages
 from tracking.eta.robust import least_absolute
-from tracking.eta.trust import Trust
+from tracking.eta.trust import Merits, Trust
 
 trips = st.lists(
     st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=12), max_size=12
@@ -95,6 +95,31 @@ class TestTrust:
         actual = np.full(100, 600.0)
         trust.learn(100.0, np.stack([actual * 1.3, actual * 1.1], axis=1), actual)
         assert trust.weights(100.0 + 86_400.0) == pytest.approx([0.5, 0.5])
+
+
+class TestMerits:
+    def test_until_they_show_it_experts_are_thought_to_err_as_expected(self) -> None:
+        merits = Merits((0.1, 0.1, 0.2))
+        one, other, worse = merits.weights(np.array([True, True, True]))
+        assert one == other
+        assert one == pytest.approx(64 * worse)
+
+    def test_who_says_nothing_has_no_weight_and_is_not_judged(self) -> None:
+        merits = Merits((0.15, 0.15))
+        for _ in range(50):
+            merits.learn(np.array([700.0, np.nan]), 600.0)
+        assert merits.weights(np.array([True, False])).tolist() == [1.0, 0.0]
+        one, other = merits.weights(np.array([True, True]))
+        assert one < other
+
+    def test_what_an_expert_said_before_it_had_learned_fades(self) -> None:
+        merits = Merits((0.15, 0.15))
+        for _ in range(300):
+            merits.learn(np.array([1_200.0, 700.0]), 600.0)
+        assert merits.weights(np.array([True, True]))[0] < 0.01
+        for _ in range(300):
+            merits.learn(np.array([610.0, 700.0]), 600.0)
+        assert merits.weights(np.array([True, True]))[0] > 0.9
 
 
 def test_least_absolute_is_not_moved_by_a_few_that_waited_an_hour() -> None:
