@@ -16,10 +16,10 @@ import { OPEN, type PlannedLine, type Shipment, type ShipmentDetail } from './sh
 import type { Reader } from './shipment_words.ts';
 import { insets } from './view/layout.ts';
 import type { MapView } from './view/map.ts';
-import { ShipmentLayer, type Drawing, type Mark } from './view/shipment_layer.ts';
+import { ShipmentLayer, type Mark } from './view/shipment_layer.ts';
 import { ShipmentList } from './view/shipment_list.ts';
 import { isLate, lookOf, ShipmentPanel, type Seen } from './view/shipment_panel.ts';
-import { cut } from './way.ts';
+import { cut, straight, type Way } from './way.ts';
 
 const EVENTS_SHOWN = 20;
 const SEARCH_AFTER_MS = 250;
@@ -292,14 +292,10 @@ export class ShipmentDesk {
     this.drawStray();
   }
 
-  private wayOf(marks: readonly Mark[]): Omit<Drawing, 'marks'> {
+  private wayOf(marks: readonly Mark[]): Way {
     if (this.coordinates.length > 0) return { ...cut(this.coordinates, this.part()), planned: true };
-    // From stop to stop, by way of where it is.
-    const behind = marks.filter(({ look }) => look === 'done').map(({ at }) => at);
-    const ahead = marks.filter(({ look }) => look !== 'done').map(({ at }) => at);
-    const here = behind.length > 0 && ahead.length > 0 ? this.place() : null;
-    const now = here === null ? behind.slice(-1) : [here];
-    return { driven: [...behind, ...(here === null ? [] : now)], rest: [...now, ...ahead], planned: false };
+    const placesOf = (done: boolean): LonLat[] => marks.filter(({ look }) => (look === 'done') === done).map(({ at }) => at);
+    return straight(placesOf(true), placesOf(false), this.place());
   }
 
   private fly(): void {

@@ -1,4 +1,4 @@
-/** A planned line cut where somebody is along it. Pure. */
+/** The way of a shipment, cut where it is. Pure. */
 
 import { distanceM } from './geo.ts';
 import type { LonLat } from './model.ts';
@@ -22,6 +22,20 @@ export function cut(line: readonly LonLat[], part: number): Cut {
   }
   const at = line.at(-1) as LonLat;
   return { driven: line, at, rest: [at] };
+}
+
+/** A way in two parts; `planned` where there is a line that somebody planned. */
+export interface Way {
+  readonly driven: readonly LonLat[];
+  readonly rest: readonly LonLat[];
+  readonly planned: boolean;
+}
+
+/** From one stop straight to the next, those behind it first, by way of where it is. */
+export function straight(behind: readonly LonLat[], ahead: readonly LonLat[], here: LonLat | null): Way {
+  const between = behind.length > 0 && ahead.length > 0 ? here : null;
+  if (between !== null) return { driven: [...behind, between], rest: [between, ...ahead], planned: false };
+  return { driven: behind, rest: [...behind.slice(-1), ...ahead], planned: false };
 }
 
 // Points of a planned way are so near that the plane serves; over the date line the short way.

@@ -7,7 +7,7 @@ import { Carriers } from '../src/shipment_carriers.ts';
 import { Hints, shipmentOf } from '../src/shipment_hints.ts';
 import type { Eta, Shipment, ShipmentDetail, Stop } from '../src/shipment_model.ts';
 import { actualText, certainty, clockOf, expectation, rangeText, statusText, wayText, whyUnknown, windowText, type Reader } from '../src/shipment_words.ts';
-import { cut } from '../src/way.ts';
+import { cut, straight } from '../src/way.ts';
 
 const NOW = '2026-11-27T12:00:00Z';
 const reader: Reader = { now_ms: Date.parse(NOW), zone: 'Europe/London', locale: 'en-GB' };
@@ -164,4 +164,13 @@ test('a way is cut where somebody is along it', () => {
   assert.deepEqual([cut(line, 0).at, cut(line, 1).at, cut(line, 7).at], [line[0], line[2], line[2]]);
   const [, over] = cut([[179.9, 0], [-179.9, 0]], 0.75).driven;
   assert.ok(Math.abs(over![0] - 180.05) < 1e-9);
+});
+
+test('without a planned way it goes straight from stop to stop, by way of where it is', () => {
+  const [a, b, c, here]: LonLat[] = [[5, 52], [6, 52], [7, 52], [5.5, 52.1]];
+  assert.deepEqual(straight([a!], [b!, c!], here!), { driven: [a, here], rest: [here, b, c], planned: false });
+  assert.deepEqual(straight([a!], [b!], null).rest, [a, b]);
+  // Before its first stop and after its last one, where its carrier is says nothing of its way.
+  assert.deepEqual(straight([], [a!, b!], here!), { driven: [], rest: [a, b], planned: false });
+  assert.deepEqual(straight([a!, b!], [], here!).driven, [a, b]);
 });

@@ -2,6 +2,7 @@
 
 import type { GeoJSONSource, Map as MapLibre } from 'maplibre-gl';
 import type { LonLat } from '../model.ts';
+import type { Way } from '../way.ts';
 import { fontOf } from './letters.ts';
 import type { Theme } from './theme.ts';
 
@@ -17,11 +18,7 @@ export interface Mark {
   readonly name: string;
 }
 
-/** What is drawn of a way: lines of the driven part and of the rest, `planned` where a line was planned. */
-export interface Drawing {
-  readonly driven: readonly LonLat[];
-  readonly rest: readonly LonLat[];
-  readonly planned: boolean;
+export interface Drawing extends Way {
   readonly marks: readonly Mark[];
 }
 
