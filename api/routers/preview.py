@@ -27,7 +27,7 @@ from tracking.fold import Rules
 from tracking.preview import Preview, Progress, Question, new_id
 from tracking.settings import Settings
 from tracking.store.acting import current_mandate, lock_down, settle
-from tracking.store.connection import connect, translated
+from tracking.store.connection import connect, end_with_client, translated
 from tracking.times import to_us
 
 # A preview of much history keeps one core busy, which the feed shares.
@@ -114,6 +114,8 @@ async def _prepared(stack: AsyncExitStack, settings: Settings, question: Questio
         raise StoreUnavailable(str(exc)) from exc
     stack.push_async_callback(conn.close)
     with translated():
+        # Whoever goes away may leave a query that waits for a lock.
+        await end_with_client(conn)
         await lock_down(conn)
         await settle(conn, current_mandate())
     return await Preview.prepare(conn, question, Rules(max_speed_mps=settings.max_speed_mps))

@@ -55,14 +55,18 @@ async def prepare(conn: Connection, types: Iterable[str]) -> list[str]:
     return missing
 
 
+async def end_with_client(conn: Connection) -> None:
+    """From here on have a query end whose client is gone, even where nobody could cancel it."""
+    await conn.execute("SET client_connection_check_interval = '1s'")
+
+
 async def hold_snapshot(conn: Connection) -> None:
     """From here to its end have the connection see one state of the database, and only read.
 
     Who does not use it for five minutes loses it: old rows are kept for as long as it lasts.
     """
     await conn.execute("SET idle_in_transaction_session_timeout = '5min'")
-    # A query whose client is gone ends even where nobody could cancel it.
-    await conn.execute("SET client_connection_check_interval = '1s'")
+    await end_with_client(conn)
     await conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
