@@ -60,6 +60,7 @@ _SELDOM_S = 60.0
 _UNSEEN_S = 15.0
 # One whose events are about to be derived; that takes a moment.
 _SOON_S = 1.0
+_LOOKS_TILL_SILENT = 4
 # One that cannot be forecast.
 _FAILED_S = 300.0
 # Engines are learned every few minutes.
@@ -198,7 +199,9 @@ class Forecaster:
                 seen = _seen(scene, {**by_road, **scene.by_route}, model)
                 found = look(one.plan, one.known.record, one.known.estimate, seen, engine)
                 forecasts = list(_forecasts(one, found, model))
-                looked.made.append(Made(one.due.number, one.carrier, found.next_s, found.estimate))
+                # What is looked at seldom must not seem to have been quiet.
+                next_s = min(found.next_s, self._silent_after.total_seconds() / _LOOKS_TILL_SILENT)
+                looked.made.append(Made(one.due.number, one.carrier, next_s, found.estimate))
                 looked.forecasts.extend(forecasts)
                 looked.occurrences.extend(_occurrences(one, found))
 

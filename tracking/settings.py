@@ -225,7 +225,11 @@ class Settings(BaseSettings):
         description="Apprise schemas that channels may use, as `mailtos,slack`; none: off",
     )
     metrics_port: int = Field(
-        0, ge=0, le=65_535, description="Port of /metrics of ingest, monitor and deliver; 0 is off"
+        0,
+        ge=0,
+        le=65_535,
+        description="Port of /metrics of ingest, monitor and deliver; 0 is off. `waymark up` gives "
+        "each the next one, in this order",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line written"

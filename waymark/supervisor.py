@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tracking.errors import WaymarkError
@@ -35,11 +36,15 @@ _DEATHS_AT_START = 3
 
 
 class Program(NamedTuple):
-    """One process to run: its name, its arguments after `waymark`, whether it says when ready."""
+    """One process to run: its name, its arguments after `waymark`, whether it says when ready.
+
+    `env` is what its environment has beside that of all.
+    """
 
     name: str
     arguments: tuple[str, ...]
     notifies: bool = False
+    env: Mapping[str, str] = MappingProxyType({})
 
 
 class Supervisor:
@@ -83,7 +88,7 @@ class Supervisor:
                 program.name,
                 [sys.executable, "-P", "-m", "waymark", *program.arguments],
                 log=log_dir / f"{program.name}.log",
-                env=environment,
+                env={**environment, **program.env},
                 grace_s=_DRAIN_S,
             )
             for program in programs

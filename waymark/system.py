@@ -79,7 +79,7 @@ class System:
             lifeline = Lifeline()
             cleanup.callback(lifeline.close)
             self.supervisor = Supervisor(
-                self._programs(),
+                self._programs(settings.metrics_port),
                 lifeline=lifeline,
                 env={
                     "WAYMARK_DATABASE_URL": self.stack.database_url,
@@ -127,17 +127,23 @@ class System:
         while not until.wait(_HEAL_EVERY_S):
             self.heal()
 
-    def _programs(self) -> list[Program]:
+    def _programs(self, metrics_port: int) -> list[Program]:
+        """All processes; those with metrics show them from `metrics_port` on, a port each."""
         workers = [
             Program(f"ingest-{index}", ("ingest", "--index", str(index)), notifies=True)
             for index in range(self._workers)
         ]
-        return [
+        measured = [
             *workers,
-            Program("api", ("api",)),
             Program("monitor", ("monitor",)),
             Program("deliver", ("deliver",), notifies=True),
         ]
+        if metrics_port:
+            measured = [
+                program._replace(env={"WAYMARK_METRICS_PORT": str(metrics_port + place)})
+                for place, program in enumerate(measured)
+            ]
+        return [*measured, Program("api", ("api",))]
 
     def _choose_http_port(self) -> int:
         settings = load_settings()

@@ -38,10 +38,11 @@ class EtaView(msgspec.Struct, frozen=True):
     """What is expected of a shipment.
 
     `state` is `expected`; `last_seen` when whoever carries it has been quiet for too long, and no
-    times are told; `unknown` when nobody carries it or nobody has seen it yet; `over`. `as_of` is
-    the time of the fix it is based on. `reason` and `because` say why times were last told anew, at
-    `told_at`. `remaining_m` is to the next stop along `path`. `at_risk` are the stops whose window
-    it will hardly keep; `model` is the version of what was learned, 0 for nothing yet.
+    times are told; `unknown` when nothing was forecast of this plan yet, because nobody carries it
+    or it was not seen lately; `over`. `as_of` is the time of the fix it is based on. `reason` and
+    `because` say why times were last told anew, at `told_at`. `remaining_m` is to the next stop
+    along `path`. `at_risk` are the stops whose window it will hardly keep; `model` is the version
+    of what was learned, 0 for nothing yet.
     """
 
     state: EtaState

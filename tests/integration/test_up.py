@@ -26,7 +26,7 @@ WAYMARK = [sys.executable, "-m", "waymark"]
 
 
 @contextmanager
-def running(data_dir: Path) -> Iterator[tuple["subprocess.Popen[str]", dict[str, str]]]:
+def running(data_dir: Path, **env: str) -> Iterator[tuple["subprocess.Popen[str]", dict[str, str]]]:
     """`waymark up --json` in a process of its own, and the line it printed when ready."""
     ports = f"--http-port {free_port()} --mqtt-port {free_port()}".split()
     with subprocess.Popen(
@@ -34,6 +34,7 @@ def running(data_dir: Path) -> Iterator[tuple["subprocess.Popen[str]", dict[str,
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env={**os.environ, **env},
     ) as process:
         assert process.stdout is not None
         try:
@@ -66,11 +67,23 @@ def worker_of(pid: int, command: str) -> int | None:
 
 
 def health(http: str) -> int:
+    status, _ = got(http, "/v1/health")
+    return status
+
+
+def got(http: str, path: str) -> tuple[int, str]:
     address = urlsplit(http)
     connection = HTTPConnection(address.hostname or "", address.port, timeout=5)
     with contextlib.closing(connection):
-        connection.request("GET", "/v1/health")
-        return connection.getresponse().status
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def answers(http: str) -> bool:
+    with contextlib.suppress(OSError):
+        return got(http, "/")[0] == 200
+    return False
 
 
 def alive(pid: int) -> bool:
@@ -106,6 +119,18 @@ def test_up_prints_one_line_heals_what_is_killed_and_drains_on_sigterm(tmp_path:
         assert process.stdout is not None
         assert process.stdout.read() == ""
         assert not [line for pid, line in left.items() if alive(pid)]
+
+
+def test_each_process_shows_its_metrics_on_a_port_of_its_own(tmp_path: Path) -> None:
+    port = free_port()
+    with running(tmp_path / "data", WAYMARK_METRICS_PORT=str(port)):
+        for place, name in enumerate(("ingest", "monitor", "deliver")):
+            metrics = f"http://127.0.0.1:{port + place}"
+            # The monitor does not say when it is ready.
+            wait_until(lambda m=metrics: answers(m), f"{name} answers")  # type: ignore[misc]
+            status, shown = got(metrics, "/metrics")
+            assert status == 200
+            assert f"waymark_{name}" in shown
 
 
 def test_killing_up_leaves_no_process_and_the_next_one_has_the_same_key(tmp_path: Path) -> None:

@@ -196,13 +196,16 @@ class Shipments(Noun[Way]):
         carrier: str | None = None,
         device: str | None = None,
         delayed: bool | None = None,
+        exception: Sequence[str] | None = None,
+        id_prefix: str | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> Call[Page[Shipment]]:
-        """Shipments, the last made first."""
+        """Shipments, the last made first; with `exception` those that have any of these."""
         params = {
             "status": status, "order": order, "party": party, "carrier": carrier,
-            "device": device, "delayed": delayed, "from": start, "to": end,
+            "device": device, "delayed": delayed, "exception": exception, "id": id_prefix,
+            "from": start, "to": end,
         }  # fmt: skip
         return Call("GET", path("shipments"), Page[Shipment], params)
 
