@@ -1,30 +1,35 @@
 """Stored forecasts against arrivals, in a real database: the sums, the api, the command."""
 
-import json
-import os
 import random
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from psycopg.types.json import Jsonb
 
+from ingest.forecasts import Forecaster
 from ingest.monitor import upkeep
 from tests.integration.api_site import Rows, Site, api_site
-from tests.integration.test_shipments import Office
-from tracking.eta.accuracy import HORIZON_NAMES, HORIZONS_S, GroupBy, LeftOut, judged
+from tests.integration.ingest_rig import START_US, pos
+from tests.integration.test_shipments import STEP_S, Office, drive
+from tracking.eta.accuracy import (
+    HORIZON_NAMES,
+    HORIZONS_S,
+    Accuracy,
+    GroupBy,
+    LeftOut,
+    judged,
+)
 from tracking.settings import load_settings
 from tracking.shipments import Override
 from tracking.store.connection import connect
 from tracking.store.eta_forecasts import forecast_errors
 from tracking.store.keys import create_key
 from tracking.store.shipment_edits import say, unsay
+from tracking.times import from_us
 
 START = datetime(2026, 3, 8, tzinfo=UTC)
 WEEK = {"from": START.isoformat(), "to": (START + timedelta(days=7)).isoformat()}
@@ -298,6 +303,35 @@ async def test_what_somebody_said_is_no_arrival_to_be_judged_by(database_url: st
             assert await left_out() == (LeftOut(), 1)
 
 
+async def test_what_the_forecaster_keeps_is_scored_when_the_shipment_came(
+    database_url: str,
+) -> None:
+    drove, shop_s = drive("gps"), 1_310
+    async with Office(database_url) as office:
+        await office.feed([pos("gps", -600, 4.9, 0.0)])
+        await office.plan()
+        await office.attach("shipment/s1", "device/gps")
+        await office.feed(drove[:60])
+        await office.settle()
+        looked_at = from_us(START_US + 59 * STEP_S * 1_000_000)
+        await Forecaster(900.0).turn(office.conn, looked_at)
+        span = looked_at - timedelta(hours=1), looked_at + timedelta(hours=1)
+
+        async def scored() -> Accuracy:
+            bins = await forecast_errors(office.conn, office.tenant.id, "horizon", *span)
+            return judged("horizon", bins)
+
+        assert (await scored()).left_out == LeftOut(not_reached=1)
+        await office.feed(drove[60:])
+        await office.settle()
+        # It looked twelve minutes ahead, from half of the way.
+        (score,) = (await scored()).groups
+        assert (score.key, score.forecasts, score.arrivals) == ("10-20 min", 1, 1)
+        [(p50_at,)] = await office.rows("SELECT p50_at FROM eta_forecast")
+        came_at = from_us(START_US + shop_s * 1_000_000)
+        assert score.bias_s == pytest.approx((p50_at - came_at).total_seconds(), abs=0.1)
+
+
 @pytest.fixture
 async def desk(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
     key = create_key(database_url, "default", "desk", "dispatcher")
@@ -341,44 +375,3 @@ async def test_old_forecasts_are_removed_whosever_they_are(database_url: str, pa
     finally:
         await conn.close()
     assert past.kept() == 4
-
-
-def waymark(database_url: str, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    root = str(Path(__file__).parents[2])
-    return subprocess.run(
-        [sys.executable, "-m", "waymark", "eta", "report", *arguments],
-        check=False, capture_output=True, text=True, timeout=60, cwd=folder,
-        env={
-            **os.environ, "WAYMARK_DATABASE_URL": database_url, "COLUMNS": "200",
-            "PYTHONPATH": root, "PYTHONIOENCODING": "utf-8",
-        },
-    )  # fmt: skip
-
-
-def test_the_command_shows_bars_and_says_it_in_words(
-    database_url: str, past: Past, tmp_path: Path
-) -> None:
-    nothing = waymark(database_url, tmp_path)
-    assert nothing.returncode == 0, nothing.stderr
-    assert nothing.stdout.startswith("No forecast of that time can be compared")
-    week = ("--from", WEEK["from"], "--to", WEEK["to"])
-    past.forecast(
-        Forecast(past.shipment(640), p50_s=600, half_s=60, prior_s=800),
-        Forecast(past.shipment(2_000), p50_s=1_800, half_s=60, prior_s=1_800),
-        Forecast(past.shipment(None)),
-    )
-    shown = waymark(database_url, tmp_path, *week)
-    lines = shown.stdout.splitlines()
-    assert [line.split()[:2] for line in lines if "█" in line] == [
-        ["10-20", "min"],
-        ["30-60", "min"],
-    ]
-    assert (
-        "Of 2 arrivals half were at most 40 s off, nine in ten 3 min 20 s; 50% came within the "
-        "range that was told, 2 min 00 s wide. 33% less wrong than the plan or plain distance."
-    ) in lines
-    assert lines[-1] == "Left out: 1 of stops not reached."
-    told = json.loads(waymark(database_url, tmp_path, *week, "--by", "lane", "--json").stdout)
-    assert [(item["key"], item["mae_s"]) for item in told["items"]] == [("Depot > Shop", 120.0)]
-    refused = waymark(database_url, tmp_path, "--from", "yesterday")
-    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
