@@ -7,22 +7,68 @@ has in hand, and what a shipment is told to have done is a function of its fixes
 
 import asyncio
 import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from ingest.monitor_metrics import MonitorMetrics
 from tracking.route.course import advanced
 from tracking.route.follow import Ground, Thresholds
+from tracking.route.line import Line
 from tracking.shipments import Way
 from tracking.store.connection import Connection
 from tracking.store.persistence import Store
-from tracking.store.routes import Followed, put_off, save_courses, take_routes
+from tracking.store.routes import Followed, Taken, put_off, save_courses, take_routes, ways_of
 
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 2.0
 # Some 100 ms of work with a few new fixes each, half a second with all that is read at most.
 _AT_ONCE = 200
-# One that cannot be followed is tried again after so long.
-_FAILED_S = 300.0
+# One that cannot be followed is tried again after so long, one that is being planned anew soon.
+_FAILED_S, _SOON_S = 300.0, 2.0
+# Of ways kept from look to look: some 60 bytes each.
+_POINTS_KEPT = 2_000_000
+
+
+class _Guide(NamedTuple):
+    """A way made ready to be followed."""
+
+    line: Line
+    thresholds: Thresholds
+    points: int
+
+
+class Guides:
+    """Ways made ready, the last used ones; to read and build one costs ten times a look."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, _Guide] = OrderedDict()
+        self._points = 0
+        self._read: dict[str, Way] = {}
+
+    async def load(self, conn: Connection, taken: Sequence[Taken]) -> None:
+        """Read those of these shipments that are not here."""
+        missing = [one.number for one in taken if one.digest not in self._kept]
+        self._read = await ways_of(conn, missing) if missing else {}
+
+    def of(self, digest: str) -> _Guide | None:
+        """One that was loaded; None: its shipment is being planned anew, along another way.
+
+        Raises:
+            ValueError: it is no way.
+        """
+        guide = self._kept.get(digest)
+        if guide is None:
+            if digest not in self._read:
+                return None
+            guide = self._kept[digest] = _guide(self._read[digest])
+            self._points += guide.points
+        self._kept.move_to_end(digest)
+        while self._points > _POINTS_KEPT and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._points -= oldest.points
+        return guide
 
 
 class Routes:
@@ -31,35 +77,43 @@ class Routes:
     def __init__(self, database_url: str, metrics: MonitorMetrics) -> None:
         self._database_url = database_url
         self._metrics = metrics
+        self._guides = Guides()
 
     async def follow(self) -> None:
         """Follow, for ever."""
         async with Store(self._database_url, "waymark-routes") as store:
             while True:
-                looked, failed = await store.insist(turn)
+                looked, failed = await store.insist(lambda conn: turn(conn, self._guides))
                 self._metrics.failed("routes", failed)
                 if looked < _AT_ONCE:
                     await asyncio.sleep(_LOOK_EVERY_S)
 
 
-async def turn(conn: Connection) -> tuple[int, int]:
+async def turn(conn: Connection, guides: Guides) -> tuple[int, int]:
     """Follow some that have news; how many there were, and of how many it failed."""
     async with conn.transaction():
         taken = await take_routes(conn, _AT_ONCE)
+        await guides.load(conn, [one for one, _ in taken])
         followed: list[Followed] = []
+        failed = 0
         for one, news in taken:
             try:
-                line = one.way.route.line
-                course, whole = advanced(one.course, line, _thresholds(one.way), news)
+                guide = guides.of(one.digest)
+                if guide is None:
+                    await put_off(conn, one.number, _SOON_S)
+                    continue
+                course, whole = advanced(one.course, guide.line, guide.thresholds, news)
                 followed.append(Followed(one, course, whole))
             except Exception:
                 logger.exception("the route of shipment number %d cannot be followed", one.number)
+                failed += 1
                 await put_off(conn, one.number, _FAILED_S)
         await save_courses(conn, followed)
-        return len(taken), len(taken) - len(followed)
+        return len(taken), failed
 
 
-def _thresholds(way: Way) -> Thresholds:
-    route = way.route
+def _guide(way: Way) -> _Guide:
+    route, points = way.route, way.route.points
     stops = tuple(Ground(place.lon, place.lat, place.radius_m) for place in way.stops)
-    return Thresholds(route.detect_m, route.clear_m, route.n, route.of_m, stops)
+    thresholds = Thresholds(route.detect_m, route.clear_m, route.n, route.of_m, stops)
+    return _Guide(Line.of(points), thresholds, len(points))

@@ -64,12 +64,16 @@ def at(step: int) -> Any:  # noqa: ANN401 -- datetime
 class RoadOffice(Office):
     """The office, and the follower of routes, who does not wait between two looks."""
 
+    def __init__(self, database_url: str) -> None:
+        super().__init__(database_url)
+        self.guides = routes.Guides()
+
     async def settle(self) -> None:
         """Fold, repair, follow and derive until nothing waits."""
         for _ in range(20):
             await super().settle()
             await self.conn.execute("UPDATE shipment_route SET next_at = now()")
-            looked, failed = await routes.turn(self.conn)
+            looked, failed = await routes.turn(self.conn, self.guides)
             assert not failed
             if not looked:
                 return
@@ -329,6 +333,10 @@ async def test_followers_repairs_and_editors_at_once_end_in_the_same(
                 await work(conn)
                 await conn.execute("UPDATE shipment_route SET next_at = now()")
 
+    async def follow_routes() -> None:
+        guides = routes.Guides()
+        await follow(lambda conn: routes.turn(conn, guides))
+
     async def drive_and_repair() -> None:
         for i in range(0, len(way), 25):
             await office.feed(way[i : i + 25])
@@ -341,9 +349,7 @@ async def test_followers_repairs_and_editors_at_once_end_in_the_same(
         await asyncio.gather(drive_and_repair(), edit(office, database_url, ids))
         over.set()
 
-    await asyncio.gather(
-        follow(turn), follow(turn), follow(routes.turn), follow(routes.turn), work()
-    )
+    await asyncio.gather(follow(turn), follow(turn), follow_routes(), follow_routes(), work())
     await office.settle()
     told = await office.rows(
         "SELECT subject, type, time FROM event WHERE type LIKE 'route.%%' AND status = 'active' "

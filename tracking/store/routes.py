@@ -22,7 +22,7 @@ _plans = msgspec.json.Decoder(Plan)
 _transitions = msgspec.json.Decoder(tuple[Transition, ...])
 
 # Between two looks at one that had news; many fixes then cost one look.
-_LOOK_EVERY = "4 seconds"
+_LOOK_EVERY = "8 seconds"
 # Fixes read at once, shared among the parts, and how many of each at least; 40 us of work each.
 _FIXES_AT_ONCE, _PAGE_MIN = 10_000, 20
 
@@ -37,9 +37,8 @@ ORDER BY r.next_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
 
 _TAKEN = """
-SELECT r.shipment_number, r.course, r.rewind_at, s.plan::text, r.transitions::text
-FROM shipment_route r JOIN shipment s ON s.number = r.shipment_number
-WHERE r.shipment_number = ANY(%s) ORDER BY r.shipment_number
+SELECT shipment_number, way, course, rewind_at, transitions::text FROM shipment_route
+WHERE shipment_number = ANY(%s) ORDER BY shipment_number
 """
 
 _PARTS = """
@@ -100,11 +99,12 @@ WHERE shipment_number = ANY(%(numbers)s) AND EXISTS (SELECT FROM shipment_route_
 class Taken(NamedTuple):
     """A shipment whose route is followed by the caller until the commit; `told` is what was.
 
-    `rewound` tells that the course is not the one that is kept.
+    `digest` is that of the way that is followed. `rewound` tells that the course is not the one
+    that is kept.
     """
 
     number: int
-    way: Way
+    digest: str
     course: Course
     told: tuple[Transition, ...]
     rewound: bool
@@ -134,15 +134,22 @@ async def take_routes(conn: Connection, limit: int) -> list[tuple[Taken, list[Ne
     # What their devices had by then is read first: whatever it counts is there to be read.
     parts, heads = await _parts(conn, numbers)
     taken: list[Taken] = []
-    for number, stored, rewind_at, plan, told in rows:
+    for number, digest, stored, rewind_at, told in rows:
         course = _course(stored, parts[number])
         if rewind_at is not None:
             course = rewound(course, to_us(rewind_at))
-        way = _plans.decode(plan).way
-        if way is not None:
-            known = _transitions.decode(told)
-            taken.append(Taken(number, way, course, known, rewind_at is not None))
+        known = _transitions.decode(told)
+        taken.append(Taken(number, digest, course, known, rewind_at is not None))
     return list(zip(taken, await _news(conn, [one.course for one in taken], heads), strict=True))
+
+
+async def ways_of(conn: Connection, numbers: Sequence[int]) -> dict[str, Way]:
+    """The ways of shipments by their digests, as they are planned now."""
+    found = await conn.execute(
+        "SELECT plan::text FROM shipment WHERE number = ANY(%s)", (list(numbers),)
+    )
+    ways = [_plans.decode(plan).way async for (plan,) in found]
+    return {_digest(way): way for way in ways if way is not None}
 
 
 async def save_courses(conn: Connection, followed: Sequence[Followed]) -> None:
