@@ -122,7 +122,11 @@ class Parties(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A shipment as planned. `arriving_m` is how far before a stop it counts as arriving."""
+    """A shipment as planned. `arriving_m` is how far before a stop it counts as arriving.
+
+    With `timetable` what carries it comes to stops by the starts of their windows, and leaves them
+    `service_s` later (`tracking.timetable`).
+    """
 
     id: str
     stops: tuple[Stop, ...]
@@ -132,6 +136,7 @@ class Plan(msgspec.Struct, frozen=True):
     arriving_m: float = 2_000.0
     route: Route | None = None
     limits: Limits = Limits()
+    timetable: bool = False
     attrs: raw.Object = msgspec.Raw(b"{}")
 
     @property

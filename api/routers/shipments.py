@@ -65,6 +65,7 @@ from tracking.store.shipments import (
     overrides_of,
 )
 from tracking.times import to_us, utc_now
+from tracking.timetable import check_timetable
 
 router = APIRouter(prefix="/v1/shipments", tags=["shipments"])
 
@@ -120,6 +121,7 @@ async def create(request: Request, caller: Writer, _: Annotated[NoQuery, Query()
     """Plan a shipment. Its status follows by itself once something carries it (attachments)."""
     given = decoded(await request.body(), ShipmentInput)
     plan = plan_of(given, given.id or secrets.token_hex(8))
+    check_timetable(plan)
     await check_fences(services_of(request), caller, plan)
     done = await services_of(request).pool.run(
         create_shipment, tenant_of(caller), plan, author=caller.name
@@ -168,7 +170,12 @@ async def edit(
     changes = changes_of(decoded(await request.body(), ShipmentPatch))
 
     def changed(plan: Plan) -> Plan:
-        return msgspec.structs.replace(plan, **changes)
+        plan = msgspec.structs.replace(plan, **changes)
+        if changes.keys() & {"stops", "timetable"}:
+            # A pickup that was planned anew may have left it without sense; that is no reason to
+            # refuse another edit.
+            check_timetable(plan)
+        return plan
 
     stored = await _found(request, caller, id)
     await check_fences(services_of(request), caller, changed(stored.plan))

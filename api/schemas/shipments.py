@@ -112,6 +112,7 @@ class ShipmentInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arriving_m: ArrivingM = 2_000.0
     route: RouteInput | None = None
     limits: LimitsInput = LimitsInput()
+    timetable: bool = False
     attrs: dict[str, Any] = {}
 
 
@@ -128,6 +129,7 @@ class ShipmentPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arriving_m: ArrivingM | UnsetType = UNSET
     route: RouteInput | UnsetType | None = UNSET
     limits: LimitsInput | UnsetType = UNSET
+    timetable: bool | UnsetType = UNSET
     attrs: dict[str, Any] | UnsetType = UNSET
 
 
@@ -200,6 +202,7 @@ class ShipmentView(msgspec.Struct, frozen=True):
     parties: Parties
     arriving_m: float
     limits: Limits
+    timetable: bool
     route: RouteView | None
     eta: EtaView
     attrs: raw.Object
@@ -250,6 +253,7 @@ def plan_of(given: ShipmentInput, id_: str) -> Plan:
         arriving_m=given.arriving_m,
         route=None if given.route is None else route_of(given.route),
         limits=limits_of(given.limits),
+        timetable=given.timetable,
         attrs=msgspec.Raw(stored_json(given.attrs, "attrs")),
     )
 

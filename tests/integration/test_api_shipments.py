@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -41,7 +41,8 @@ async def site(database_url: str, valkey_url: str) -> AsyncIterator[Site]:
 
 
 async def plan(site: Site, id_: str = "s1", **members: Any) -> Any:  # noqa: ANN401 -- JSON
-    made = await site.client.post("/v1/shipments", json={"id": id_, "stops": STOPS, **members})
+    given = {"id": id_, "stops": STOPS} | members
+    made = await site.client.post("/v1/shipments", json=given)
     assert made.status_code == 201, made.text
     return made.json()
 
@@ -174,6 +175,32 @@ async def test_a_plan_that_means_nothing_is_refused_by_its_member(
 ) -> None:
     refused = await site.client.post("/v1/shipments", json=body)
     assert (refused.status_code, refused.json()["field"].replace(".0", "[0]")) == (422, field)
+
+
+async def test_a_timetable_is_kept_and_one_that_cannot_be_is_refused_by_its_stop(
+    site: Site,
+) -> None:
+    depot, shop = cast("list[dict[str, Any]]", STOPS)
+    timed = [depot, shop | {"window": {"from": "2099-03-08T08:00:00Z"}}]
+    early = [depot, shop | {"window": {"from": "2099-03-08T06:05:00Z"}}]
+    made = await plan(site, stops=timed, timetable=True)
+    assert made["timetable"] is True
+    assert (await plan(site, "s2"))["timetable"] is False
+    post = {"id": "s3", "stops": STOPS, "timetable": True}
+    refused = [
+        await site.client.post("/v1/shipments", json=post),
+        await site.client.post("/v1/shipments", json={**post, "stops": early}),
+        await site.client.patch("/v1/shipments/s1", json={"stops": STOPS}),
+        await site.client.patch("/v1/shipments/s2", json={"timetable": True}),
+    ]
+    assert {(one.status_code, one.json()["field"]) for one in refused} == {
+        (422, "stops[1].window.from")
+    }
+    one = {"stops": STOPS, "timetable": False}
+    assert (await site.client.patch("/v1/shipments/s1", json=one)).json()["timetable"] is False
+    back = {"stops": timed, "timetable": True}
+    assert (await site.client.patch("/v1/shipments/s2", json=back)).json()["timetable"] is True
+    assert (await site.get("/v1/shipments/s2")).json()["timetable"] is True
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -21,7 +22,9 @@ from tracking.errors import InputError, ModelUnreadable
 from tracking.eta.engine import Engine, Leg
 from tracking.eta.lessons import Unfit
 from tracking.settings import load_settings
+from tracking.shipments import Plan, PlannedWindow
 from tracking.store.connection import Connection, connect
+from tracking.store.driven import driven_after
 from tracking.store.erasures import erase_device, erase_some
 from tracking.store.eta_models import (
     latest_engine,
@@ -31,6 +34,7 @@ from tracking.store.eta_models import (
     save_version,
     sole_trainer,
 )
+from tracking.times import from_us
 from waymark.eta import eta_app
 
 START_S = START_US / 1e6
@@ -250,6 +254,17 @@ async def test_what_was_learned_of_an_erased_device_is_forgotten(
     assert (await trained(rig.conn)).version is None
 
 
+def scheduled(id_: str) -> Plan:
+    """From the depot to the shop by a timetable."""
+    stops = tuple(
+        msgspec.structs.replace(
+            stop, window=PlannedWindow(from_us(START_US + at_s * 1_000_000)), service_s=120.0
+        )
+        for stop, at_s in zip(PLAN.stops, (200, 1_820), strict=True)
+    )
+    return msgspec.structs.replace(PLAN, id=id_, stops=stops, timetable=True)
+
+
 async def test_legs_of_shipments_are_learned_and_forecasts_of_them_scored(
     database_url: str,
 ) -> None:
@@ -258,7 +273,7 @@ async def test_legs_of_shipments_are_learned_and_forecasts_of_them_scored(
         await office.asset("truck")
         await office.attach("device/gps", "asset/truck")
         for id_ in ("s1", "s2"):
-            await office.plan(type(PLAN)(id_, PLAN.stops, PLAN.order_ref))
+            await office.plan(scheduled(id_))
             await office.attach(f"shipment/{id_}", "asset/truck")
         await office.settle()
         for message in drive("gps", end=180):
@@ -272,6 +287,9 @@ async def test_legs_of_shipments_are_learned_and_forecasts_of_them_scored(
             "'detour', 0 FROM shipment, unnest(%s::timestamptz[]) at RETURNING 1",
             [[f"2023-11-14 22:{minute}:00+00" for minute in (14, 20, 22, 24)]],
         )
+        driven = await driven_after(office.conn, TENANT, 0, 1_000_000, 100)
+        legs = [one for one in driven.lessons if one.lane and len(one.lane) == 2]
+        assert [one.planned_s for one in legs] == [1_500.0, 1_500.0]
         done = await trained(office.conn)
         # Two shipments in one truck are one drive.
         assert (done.learned.legs, done.learned.left_out[Unfit.KNOWN]) == (1, 1)

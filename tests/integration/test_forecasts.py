@@ -131,6 +131,29 @@ async def test_estimates_come_to_what_comes_about(office: Office) -> None:
     assert await office.rows("SELECT count(*) FROM shipment_eta") == [(0,)]
 
 
+async def test_a_timetable_is_followed_before_anything_is_learned(office: Office) -> None:
+    """It is to leave the depot at 630 and to come to the shop at 2,230; it leaves much earlier."""
+    depot, shop = (
+        msgspec.structs.replace(stop, window=PlannedWindow(at(t_s)), service_s=130.0)
+        for stop, t_s in zip(PLAN.stops, (500, 2_230), strict=True)
+    )
+    await office.plan(msgspec.structs.replace(PLAN, stops=(depot, shop), timetable=True))
+    await office.attach("device/gps", "asset/truck")
+    await office.attach("shipment/s1", "asset/truck")
+    await office.settle()
+    found = []
+    # On the way to the depot, there, and an eighth of the way to the shop.
+    for start, end in ((0, 11), (11, 26), (26, 45)):
+        await office.feed(drive("gps", start, end))
+        await office.settle()
+        await look(office, STEP_S * end)
+        told = await estimate(office)
+        assert told is not None
+        found.append(next(one.p50 for one in told.stops if one.stop == 1))
+    assert found[:2] == [at(2_230), at(2_230)]
+    assert abs((found[2] - at(440 + 1_600 * 0.88)).total_seconds()) < 30.0
+
+
 async def test_a_carrier_that_tells_nothing_new_costs_nothing(office: Office) -> None:
     await under_way(office)
     await office.feed(drive("gps", end=40))

@@ -34,7 +34,10 @@ _KINDS = (True, False)
 # winding way. Relative errors each expert is thought to have at the end, between and at the start;
 # of Austin's buses those of trips around were 1.4, 0.14 and 0.10, of lanes 0.7, 0.24 and 0.09.
 _STAGES = (0.3, 0.9)
-_EXPECTED = ((0.3, 0.15, 0.15), (0.15, 0.25, 0.15), (0.15, 0.15, 0.15))
+# A timetable knows more than either until it is shown wrong: the last of the three.
+_EXPECTED = ((0.3, 0.15, 0.1), (0.15, 0.25, 0.1), (0.15, 0.15, 0.1))
+# With a plan, who has seen less than one trip like it would only guess, and is not asked.
+_LEAST_TRIPS = 1.0
 # Who ended so near to where it began has been around: that tells how fast roads are, but not how
 # long it takes from here to there.
 ROUND = 0.25
@@ -232,6 +235,8 @@ class Engine:
         if leg.planned_s is not None:
             plan = _plan(leg.lane or ("", ""), now_s, leg.planned_s)
             experts_s[2] = self._plans.sample(plan, Progress(now_s, now_s, day_s), 1).like_s
+            if trip.trips < _LEAST_TRIPS:
+                experts_s[0] = np.nan
         return _Heard(trip, experts_s, trips, stage)
 
     def _blend(self, leg: Leg, heard: _Heard) -> Arrival:

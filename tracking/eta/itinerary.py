@@ -16,6 +16,7 @@ from tracking.eta.pace import Path
 from tracking.eta.spread import Spread
 from tracking.schedules import calendar
 from tracking.shipments import Plan, Record, Stop, ahead, place_name
+from tracking.timetable import leaves_at, leg_planned_s
 
 # What a stay takes whose plan does not say, and how far one may be off: in parts of it.
 USUAL_STAY_S = 300.0
@@ -111,6 +112,12 @@ def itinerary(
             continue
         lane = None if since is None else lane_of(plan.stops[since], planned)
         leg = _leg(place, site, way, lane)
+        if since is not None:
+            on_it = not found and record.at_stop is None
+            whole_s = leg_planned_s(plan, since, stop)
+            leg = leg._replace(
+                planned_s=_left_s(whole_s, place, sites[since], site) if on_it else whole_s
+            )
         told = engine.forecast(leg, moment.p50_s)
         left_m, driving_s = left_m + leg.left_m, driving_s + told.p50_s
         usual_s += told.prior_s
@@ -118,7 +125,7 @@ def itinerary(
         if record.status == "planned" and not found and (start := _start_s(planned)) is not None:
             # Nobody sets off for a pickup as soon as it is attached; the plan says when.
             arrive = arrive.not_before(start)
-        moment, place, since = _served(planned, arrive).plus(stay(planned)), site.place, stop
+        moment, place, since = _served_and_left(plan, planned, arrive), site.place, stop
         found.append(
             Ahead(
                 stop, arrive, moment, len(found) + 1, left_m, driving_s,
@@ -134,33 +141,36 @@ def lane_of(since: Stop, to: Stop) -> tuple[str, str]:
     return place_name(since), place_name(to)
 
 
-def stay(stop: Stop) -> Spread:
-    """How long who serves a stop stays there; nobody stays at a via unless it is planned."""
-    usual_s = stop.service_s or (0.0 if stop.kind == "via" else USUAL_STAY_S)
+def stay(stop: Stop, *, timetable: bool) -> Spread:
+    """How long who serves a stop stays there; nobody stays at a via unless it is planned.
+
+    A timetable says it of all stops.
+    """
+    usual_s = stop.service_s or (0.0 if timetable or stop.kind == "via" else USUAL_STAY_S)
     return Spread(_SHORT * usual_s, usual_s, _LONG * usual_s)
 
 
 def _sets_off(plan: Plan, record: Record, here: Here) -> tuple[Spread, float]:
     """When it goes on from where it is, and for how long it should have done so by now."""
     if record.at_stop is not None:
-        return _leaving(plan.stops[record.at_stop], record, here.time_s)
+        return _leaving(plan, plan.stops[record.at_stop], record, here.time_s)
     waited_s = here.still_s if here.still_s >= _STANDS_S else 0.0
     return _goes_on(here.time_s, Spread.at(0.0), waited_s), waited_s
 
 
-def _leaving(stop: Stop, record: Record, now_s: float) -> tuple[Spread, float]:
+def _leaving(plan: Plan, stop: Stop, record: Record, now_s: float) -> tuple[Spread, float]:
     """When the stop it is at will be left, and for how long it should have been by now."""
     became = record.stops[record.at_stop or 0]
     # It may have been here before.
     here_s = max(record.since, became.arrived_at or record.since).timestamp()
-    served_s = _served_s(stop, here_s)
-    whole = stay(stop)
+    served_s = _served_s(plan, stop, here_s)
     if now_s < served_s:
-        return Spread.at(served_s).plus(whole), 0.0
+        return _served_and_left(plan, stop, Spread.at(served_s)), 0.0
+    whole = stay(stop, timetable=plan.timetable)
     elapsed_s = now_s - served_s
     left = whole.mapped(lambda planned_s: max(planned_s - elapsed_s, 0.0))
     excess_s = max(elapsed_s - whole.p50_s, 0.0)
-    return _goes_on(now_s, left, excess_s), excess_s
+    return _not_before_planned(plan, stop, _goes_on(now_s, left, excess_s)), excess_s
 
 
 def _goes_on(now_s: float, left: Spread, excess_s: float) -> Spread:
@@ -169,13 +179,20 @@ def _goes_on(now_s: float, left: Spread, excess_s: float) -> Spread:
     return Spread(now_s + min(left.p10_s, p50_s), now_s + p50_s, now_s + max(left.p90_s, excess_s))
 
 
-def _served(stop: Stop, arrive: Spread) -> Spread:
-    return arrive.mapped(lambda arrived_s: _served_s(stop, arrived_s))
+def _served_and_left(plan: Plan, stop: Stop, arrive: Spread) -> Spread:
+    served = arrive.mapped(lambda arrived_s: _served_s(plan, stop, arrived_s))
+    return _not_before_planned(plan, stop, served.plus(stay(stop, timetable=plan.timetable)))
 
 
-def _served_s(stop: Stop, arrived_s: float) -> float:
+def _not_before_planned(plan: Plan, stop: Stop, leave: Spread) -> Spread:
+    """A timetable is not run ahead of, however short a stay was."""
+    planned_at = leaves_at(stop) if plan.timetable else None
+    return leave if planned_at is None else leave.not_before(planned_at.timestamp())
+
+
+def _served_s(plan: Plan, stop: Stop, arrived_s: float) -> float:
     """When who arrived is served: not before the planned window begins and the site opens."""
-    start_s = None if stop.kind == "via" else _start_s(stop)
+    start_s = None if stop.kind == "via" and not plan.timetable else _start_s(stop)
     from_s = arrived_s if start_s is None else max(arrived_s, start_s)
     if stop.hours is None:
         return from_s
@@ -201,6 +218,19 @@ def left_last(record: Record) -> int | None:
 def _leg(here: Place, site: Site, way: Given | None, lane: tuple[str, str] | None) -> Leg:
     """From a place to where a stop begins."""
     if way is None:
-        across_m = h3.great_circle_distance(here[::-1], site.place[::-1], unit="m")
-        return Leg(here, site.place, max(across_m - site.radius_m, 0.0), lane=lane)
+        return Leg(here, site.place, _across_m(here, site), lane=lane)
     return Leg(here, site.place, way.length_m, way.path, lane)
+
+
+def _left_s(whole_s: float | None, here: Place, origin: Site | None, site: Site) -> float | None:
+    """What is left of a leg's planned time: the part that is ahead, as the crow flies."""
+    if whole_s is None or origin is None:
+        return None
+    ahead_m, behind_m = _across_m(here, site), _across_m(here, origin)
+    return whole_s * ahead_m / max(ahead_m + behind_m, 1.0)
+
+
+def _across_m(here: Place, site: Site) -> float:
+    """As the crow flies, to where a site begins."""
+    across_m: float = h3.great_circle_distance(here[::-1], site.place[::-1], unit="m")
+    return max(across_m - site.radius_m, 0.0)

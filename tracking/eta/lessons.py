@@ -68,6 +68,7 @@ class Lesson(NamedTuple):
     Attributes:
         key: the same for what is the same, however often it is told.
         lane: names of the places between which a shipment was carried; None: a device's trip.
+        planned_s: what a timetable had for it; None: there was none.
         driven: its fixes, or why there is nothing to learn.
     """
 
@@ -75,6 +76,7 @@ class Lesson(NamedTuple):
     driven: Track | Unfit
     lane: tuple[str, str] | None = None
     told: Sequence[Told] = ()
+    planned_s: float | None = None
 
 
 class Merit(NamedTuple):
@@ -167,7 +169,7 @@ def learn(engine: Engine, lessons: Iterable[Lesson]) -> Learned:
         if isinstance(trip, Unfit):
             learned.left_out[trip] += 1
         elif lesson.lane is not None:
-            learned.trials += engine.learn_drive(Drive(trip, lesson.lane))
+            learned.trials += engine.learn_drive(Drive(trip, lesson.lane, lesson.planned_s))
             learned.legs += 1
         else:
             learned.trials += engine.learn(trip)

@@ -18,6 +18,7 @@ from tracking.shipments import Plan
 from tracking.store.arrays import PG_EPOCH_US, Int8s, Times, unpacked
 from tracking.store.connection import Connection
 from tracking.times import to_us
+from tracking.timetable import leg_planned_s
 
 # A trip of more fixes would hold up all others: a fix a second for eight hours has fewer.
 _MOST_FIXES = 30_000
@@ -87,6 +88,7 @@ class _Ended(NamedTuple):
     device_id: int
     lane: tuple[str, str] | None = None
     stop: tuple[int, int] | None = None
+    planned_s: float | None = None
 
 
 async def waiting(conn: Connection, tenant_id: int, after: int, upto: int) -> int:
@@ -109,7 +111,9 @@ async def driven_after(
     tracks = iter(await _tracks(conn, tenant_id, fit))
     told = iter(await _told(conn, tenant_id, fit))
     lessons = [
-        Lesson(one.key, next(tracks), one.lane, next(told)) if isinstance(one, _Ended) else one
+        Lesson(one.key, next(tracks), one.lane, next(told), one.planned_s)
+        if isinstance(one, _Ended)
+        else one
         for one in ended
     ]
     return Driven(lessons, rows[-1][0] if len(rows) == limit else upto)
@@ -126,14 +130,15 @@ def _ended(row: Sequence[Any]) -> _Ended | Lesson:
         return Lesson(key, Unfit.NO_DEPARTURE)
     if before != device_id:
         return Lesson(key, Unfit.OTHER_DEVICE)
-    stops = msgspec.json.decode(plan, type=Plan).stops
+    planned = msgspec.json.decode(plan, type=Plan)
     to = data["stop"]
-    if to == since or max(to, since) >= len(stops):
+    if to == since or max(to, since) >= len(planned.stops):
         return Lesson(key, Unfit.CAME_BACK)
-    lane = lane_of(stops[since], stops[to])
+    lane = lane_of(planned.stops[since], planned.stops[to])
     # Whatever is in one truck is one drive, however many shipments that are.
     key = _key(f"{device_id} {to_us(departed)} {to_us(time)} {lane}".encode())
-    return _Ended(key, departed, time, device_id, lane, (number, to))
+    planned_s = leg_planned_s(planned, since, to)
+    return _Ended(key, departed, time, device_id, lane, (number, to), planned_s)
 
 
 def _key(name: bytes) -> int:

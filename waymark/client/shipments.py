@@ -123,6 +123,7 @@ class Shipment(msgspec.Struct, frozen=True, kw_only=True):
     parties: Parties
     arriving_m: float = 2_000.0
     limits: Limits | None = None
+    timetable: bool = False
     route: Route | None = None
     eta: Expected | None = None
     attrs: dict[str, Any] = {}

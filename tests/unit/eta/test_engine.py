@@ -160,8 +160,8 @@ class TestBlend:
 
     def test_a_plan_counts_until_it_has_been_wrong(self) -> None:
         engine, planned = Engine(), leg(lane=LANE)._replace(planned_s=3_000.0)
-        plain_s = engine.forecast(leg(), BEGAN_S).p50_s
-        assert engine.forecast(planned, BEGAN_S).p50_s == pytest.approx((plain_s + 3_000.0) / 2)
+        told = engine.forecast(planned, BEGAN_S)
+        assert told.p50_s == told.prior_s == pytest.approx(3_000.0)
         for n in range(40):
             engine.learn(trip(BEGAN_S + 3_600.0 * n))
             # Planned times are a different fiction each time.

@@ -22,7 +22,7 @@ from tracking.eta.lane import Arrival
 from tracking.eta.spread import Spread
 from tracking.eta.way import way_of
 from tracking.fences import Schedule, Window
-from tracking.shipments import Place, Plan, PlannedWindow, Record, Stop, StopRecord
+from tracking.shipments import Place, Plan, PlannedWindow, Record, Stop, StopKind, StopRecord
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 NOW_S = NOW.timestamp()
@@ -55,12 +55,8 @@ def record(plan: Plan, **members: Any) -> Record:  # noqa: ANN401 -- Record
 
 
 def look(plan: Plan, became: Record, engine: Engine | None = None, **members: Any) -> Itinerary:  # noqa: ANN401
-    sites = [
-        None if stop.place is None else Site((stop.place.lon, stop.place.lat), stop.place.radius_m)
-        for stop in plan.stops
-    ]
     return itinerary(
-        plan, became, sites, Here((5.0, 52.0), NOW_S, members.get("still_s", 0.0)),
+        plan, became, _sites(plan), Here((5.0, 52.0), NOW_S, members.get("still_s", 0.0)),
         engine=engine or Steady(),
         ways=members.get("ways", {}),
     )  # fmt: skip
@@ -201,3 +197,88 @@ def test_bounds_are_in_order_and_stops_too(stops: list[Stop], status: str) -> No
         assert moment.p50_s <= one.arrive.p50_s <= one.leave.p50_s
         assert one.driving_s + one.staying_s == pytest.approx(one.arrive.p50_s - NOW_S)
         moment = one.leave
+
+
+class TestTimetable:
+    """From the depot at noon and ten minutes later to the shop, then to the hub."""
+
+    @staticmethod
+    def planned(kind: StopKind = "delivery", *, timetable: bool = True) -> Plan:
+        minutes = ((DEPOT, 0), (SHOP, 40), (HUB, 120))
+        windows = [PlannedWindow(NOW + timedelta(minutes=minute)) for _, minute in minutes]
+        depot, shop, hub = (
+            Stop(kind, "Halt", place, window=window, service_s=600.0)
+            for (place, _), window in zip(minutes, windows, strict=True)
+        )
+        stops = (depot, shop, msgspec.structs.replace(hub, service_s=0.0))
+        return Plan("s1", stops, timetable=timetable)
+
+    @staticmethod
+    def on_the_way(planned: Plan, left: datetime) -> Record:
+        return record(planned, stops=(StopRecord(NOW, left), StopRecord(), StopRecord()))
+
+    @staticmethod
+    def waiting(planned: Plan, since: datetime) -> Record:
+        became = record(
+            planned, status="at_stop", at_stop=0, next_stop=1,
+            stops=(StopRecord(since), StopRecord(), StopRecord()),
+        )  # fmt: skip
+        return msgspec.structs.replace(became, since=since)
+
+    @staticmethod
+    def off_min(found: Itinerary) -> list[float]:
+        """When stops are reached, by p50, in minutes from noon."""
+        return [round((one.arrive.p50_s - NOW_S) / 60.0, 3) for one in found.ahead]
+
+    @pytest.mark.parametrize("kind", ["delivery", "via"])
+    def test_before_anything_is_learned_the_timetable_is_the_forecast(self, kind: StopKind) -> None:
+        planned = self.planned(kind)
+        found = look(planned, self.waiting(planned, NOW - timedelta(minutes=30)), Engine())
+        # Who came early waits, and nobody leaves before the plan says so.
+        assert found.leave is not None
+        assert found.leave.p10_s == found.leave.p50_s == NOW_S + 600.0
+        assert self.off_min(found) == [40.0, 120.0]
+        assert [one.usual_s for one in found.ahead] == [1_800.0, 1_800.0 + 4_200.0]
+        assert found.ahead[-1].leave == found.ahead[-1].arrive.not_before(NOW_S + 7_200.0)
+
+    def test_without_it_the_same_windows_are_promises(self) -> None:
+        planned = self.planned(timetable=False)
+        engine = Steady()
+        look(planned, self.waiting(planned, NOW), engine)
+        assert [leg.planned_s for leg, _ in engine.asked] == [None, None]
+
+    def test_who_is_late_leaves_when_it_has_been_served_and_is_late_further_on(self) -> None:
+        planned = self.planned()
+        late = NOW + timedelta(minutes=55)
+        place = Place(5.0, 52.0, 100)
+        found = itinerary(
+            planned, self.waiting(planned, late), _sites(planned),
+            Here((place.lon, place.lat), late.timestamp()), engine=Engine(), ways={},
+        )  # fmt: skip
+        # Ten minutes there, half an hour to drive, ten minutes, and seventy.
+        assert self.off_min(found) == [95.0, 175.0]
+        assert found.ahead[0].leave.p50_s == NOW_S + 60.0 * 105
+
+    @pytest.mark.parametrize("part", [0.0, 0.25, 0.5, 0.9])
+    def test_of_the_leg_that_it_is_on_the_part_ahead_counts(self, part: float) -> None:
+        planned, engine = self.planned(), Steady()
+        whole_deg = SHOP.lon - DEPOT.lon
+        here = Here((DEPOT.lon + part * whole_deg, 52.0), NOW_S)
+        itinerary(
+            planned, self.on_the_way(planned, NOW), _sites(planned), here, engine=engine, ways={}
+        )
+        (now, _), (later, _) = engine.asked
+        assert now.planned_s == pytest.approx(1_800.0 * (1.0 - part), abs=30.0)
+        assert later.planned_s == 4_200.0
+
+    def test_who_comes_from_no_stop_of_it_is_on_no_leg_of_the_timetable(self) -> None:
+        planned, engine = self.planned(), Steady()
+        look(planned, record(planned, status="planned", next_stop=0), engine)
+        assert [leg.planned_s for leg, _ in engine.asked] == [None, 1_800.0, 4_200.0]
+
+
+def _sites(plan: Plan) -> list[Site | None]:
+    return [
+        None if stop.place is None else Site((stop.place.lon, stop.place.lat), stop.place.radius_m)
+        for stop in plan.stops
+    ]

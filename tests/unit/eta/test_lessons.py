@@ -93,6 +93,17 @@ class TestLearning:
         assert (learned.trips, learned.legs, learned.fixes, learned.scored) == (1, 1, 61, 1)
         assert learned.left_out == {Unfit.NOT_SEEN: 1, Unfit.KNOWN: 1, Unfit.FEW_FIXES: 1}
 
+    def test_what_a_timetable_had_for_a_leg_is_learned_with_it(self) -> None:
+        """Ten minutes are planned as twenty: soon a plan is halved, where it is known."""
+        lane, planned, other = ("Depot", "Shop"), Engine(), Engine()
+        for n in range(12):
+            at = track()._replace(time_s=track().time_s + 86_400.0 * n)
+            learn(planned, [Lesson(n, at, lane, planned_s=1_200.0)])
+            learn(other, [Lesson(n, at, lane)])
+        end_s = BEGAN_S + 86_400.0 * 12
+        leg = Leg((5.0, 0.5), (5.5, 0.5), 55_000.0, lane=lane, planned_s=4_000.0)
+        assert planned.forecast(leg, end_s).p50_s < 0.7 * other.forecast(leg, end_s).p50_s
+
     def test_portions_are_as_one(self) -> None:
         lessons = [Lesson(n, track(steps=40 + n)) for n in range(10)]
         one, other, parts = Engine(), Engine(), Learned()
