@@ -41,6 +41,8 @@ class Guide(NamedTuple):
         Who has left it goes to the next stop some other way.
         """
         at_m, way = self._at_m(record, here, progress), self.way
+        last = left_last(record) if record.at_stop is None else None
+        since_m = None if last is None else self.stops_m[last]
         found: dict[int, Given] = {}
         for stop in ahead(plan, record):
             site, to_m = self.sites[stop], self.stops_m[stop]
@@ -50,8 +52,12 @@ class Guide(NamedTuple):
                 # To where the stop begins.
                 end_m = max(to_m - site.radius_m, 0.0)
                 path = way.between(min(at_m, end_m), end_m)
-                found[stop] = Given("route", path, float(path.metres.sum()))
-            at_m = to_m
+                left_m = float(path.metres.sum())
+                part = None
+                if since_m is not None and since_m < end_m:
+                    part = min(left_m / (end_m - since_m), 1.0)
+                found[stop] = Given("route", path, left_m, part)
+            at_m = since_m = to_m
         return found
 
     def _at_m(self, record: Record, here: Here, progress: Progress | None) -> float | None:

@@ -44,11 +44,15 @@ class Site(NamedTuple):
 
 
 class Given(NamedTuple):
-    """A way to where a stop begins, from where the shipment is or from the stop before."""
+    """A way to where a stop begins, from where the shipment is or from the stop before.
+
+    `part` is how much of all the way from the stop before that is; None: it is not known.
+    """
 
     kind: PathKind
     path: Path
     length_m: float
+    part: float | None = None
 
 
 class Ahead(NamedTuple):
@@ -113,11 +117,10 @@ def itinerary(
         lane = None if since is None else lane_of(plan.stops[since], planned)
         leg = _leg(place, site, way, lane)
         if since is not None:
-            on_it = not found and record.at_stop is None
             whole_s = leg_planned_s(plan, since, stop)
-            leg = leg._replace(
-                planned_s=_left_s(whole_s, place, sites[since], site) if on_it else whole_s
-            )
+            if whole_s is not None and not found and record.at_stop is None:
+                whole_s *= _part_ahead(place, sites[since], site, way)
+            leg = leg._replace(planned_s=whole_s)
         told = engine.forecast(leg, moment.p50_s)
         left_m, driving_s = left_m + leg.left_m, driving_s + told.p50_s
         usual_s += told.prior_s
@@ -222,12 +225,14 @@ def _leg(here: Place, site: Site, way: Given | None, lane: tuple[str, str] | Non
     return Leg(here, site.place, way.length_m, way.path, lane)
 
 
-def _left_s(whole_s: float | None, here: Place, origin: Site | None, site: Site) -> float | None:
-    """What is left of a leg's planned time: the part that is ahead, as the crow flies."""
-    if whole_s is None or origin is None:
-        return None
-    ahead_m, behind_m = _across_m(here, site), _across_m(here, origin)
-    return whole_s * ahead_m / max(ahead_m + behind_m, 1.0)
+def _part_ahead(here: Place, origin: Site | None, site: Site, way: Given | None) -> float:
+    """How much of the leg that it is on is still ahead: by the way, else as the crow flies."""
+    if way is not None and way.part is not None:
+        return way.part
+    ahead_m = _across_m(here, site)
+    # A stop that is nowhere was left where somebody said so.
+    behind_m = 0.0 if origin is None else _across_m(here, origin)
+    return ahead_m / max(ahead_m + behind_m, 1.0)
 
 
 def _across_m(here: Place, site: Site) -> float:

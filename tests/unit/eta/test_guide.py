@@ -48,6 +48,17 @@ def test_the_next_stop_is_reached_by_what_is_left_and_the_others_from_stop_to_st
     assert moment[1][1] == pytest.approx(0.03 * DEGREE_M - 1_000 - 100, rel=0.01)
 
 
+def test_a_way_tells_how_much_of_it_is_left_from_the_stop_before() -> None:
+    planned = Plan("s1", tuple(Stop("delivery", f"{i}") for i in range(3)))
+    left = Record("in_transit", NOW, (StopRecord(NOW, NOW), StopRecord(), StopRecord()))
+    here = Here((5.0, 0.0225), NOW.timestamp())
+    found = guide(list(SITES)).ways(planned, left, here, None)
+    # Three quarters of the way up, but for the hundred metres before the stop.
+    whole_m = 0.03 * DEGREE_M - 100
+    assert found[1].part == pytest.approx((0.0075 * DEGREE_M - 100) / whole_m, rel=0.02)
+    assert found[2].part == pytest.approx(1.0)
+
+
 def test_the_way_back_is_told_from_the_way_there() -> None:
     out_m = 0.05 * DEGREE_M
     back = ways((5.01, 0.04), 2 * out_m, done=2)

@@ -271,6 +271,14 @@ class TestTimetable:
         assert now.planned_s == pytest.approx(1_800.0 * (1.0 - part), abs=30.0)
         assert later.planned_s == 4_200.0
 
+    def test_a_way_that_winds_tells_the_part_better_than_the_crow(self) -> None:
+        planned, engine = self.planned(), Steady()
+        way = way_of([(5.0, 52.0), (5.05, 52.02), (5.1, 52.0)])
+        became = self.on_the_way(planned, NOW)
+        ways = {1: Given("route", way.path, way.length_m, part=0.75)}
+        look(planned, became, engine, ways=ways)
+        assert engine.asked[0][0].planned_s == 1_350.0
+
     def test_who_comes_from_no_stop_of_it_is_on_no_leg_of_the_timetable(self) -> None:
         planned, engine = self.planned(), Steady()
         look(planned, record(planned, status="planned", next_stop=0), engine)
