@@ -1,19 +1,20 @@
 """Capmetro's runs as legs of shipments, from the first stop to the second-last.
 
-By the whole engine, without the timetable. The way is known, as a planned route through the stops,
-or the ends are alone.
+By the whole engine, with the timetable or without. The way is known, as a planned route through the
+stops, or the ends are alone; of the timetable always only these.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from h3.api import numpy_int as h3
 from numpy.typing import NDArray
 
 from tests.eta_study.capmetro import Plane, Run, Timetable
 from tests.eta_study.score import Score
 from tracking.eta.engine import Drive, Engine, Leg, local_day_s
-from tracking.eta.nearby import Start
+from tracking.eta.nearby import Place, Start
 from tracking.eta.trip import Trip
 from tracking.eta.way import Way, way_of
 
@@ -29,6 +30,9 @@ class Ride(NamedTuple):
     drive: Drive
     legs: list[Leg]
     fixes: int
+    origin: Place
+    whole_m: float
+    planned_s: float
 
     @property
     def arrived_s(self) -> float:
@@ -37,7 +41,13 @@ class Ride(NamedTuple):
 
 
 def study(
-    name: str, table: Timetable, train: Sequence[list[Run]], test: list[Run], *, known_way: bool
+    name: str,
+    table: Timetable,
+    train: Sequence[list[Run]],
+    test: list[Run],
+    *,
+    known_way: bool,
+    timetable: bool = False,
 ) -> Score:
     """Learn run by run in the order of arriving, the test day's as they arrive.
 
@@ -47,6 +57,8 @@ def study(
     days = [
         _rides(runs, table, day, known_way=known_way) for day, runs in enumerate([*train, test])
     ]
+    if timetable:
+        days = [[_timed(ride) for ride in rides] for rides in days]
     engine, score = Engine(), Score(name)
     for ride in (ride for day in days[:-1] for ride in day):
         _learn(engine, ride, score)
@@ -102,7 +114,21 @@ def _ride(run: Run, table: Timetable, midnight_s: float, *, known_way: bool) -> 
         )
         for start, m in zip(trip.starts, along_m.tolist(), strict=True)
     ]  # fmt: skip
-    return Ride(Drive(trip, lane), legs, len(run.t))
+    planned_s = float(run.plan_s[target] - run.plan_s[0])
+    return Ride(Drive(trip, lane), legs, len(run.t), places[0], way.length_m, planned_s)
+
+
+def _timed(ride: Ride) -> Ride:
+    """With what the timetable has for it, by the part of the way that is ahead."""
+    legs = []
+    for leg in ride.legs:
+        behind_m = h3.great_circle_distance(ride.origin[::-1], leg.here[::-1], unit="m")
+        if leg.path is not None:
+            # Along the way as well.
+            behind_m = max(ride.whole_m - leg.left_m, 0.0)
+        part = leg.left_m / max(leg.left_m + behind_m, 1.0)
+        legs.append(leg._replace(planned_s=ride.planned_s * part))
+    return ride._replace(legs=legs, drive=ride.drive._replace(planned_s=legs[0].planned_s))
 
 
 def _trip(way: Way, places: Floats, along_m: Floats, left_s: Floats, arrived_s: float) -> Trip:

@@ -63,14 +63,18 @@ def austin(files: Files) -> list[Score]:
 
 
 def austin_shipments(files: Files) -> list[Score]:
-    """The buses as shipments without planned times: on a planned route, and as the crow flies."""
+    """The buses as shipments: a planned route or the crow's way, without timetable and with it."""
     table = capmetro.timetable(files.stops, files.schedule)
     train = [capmetro.day(file, table) for file in files.train_days]
     test = capmetro.day(files.test_day, table)
     return [
-        legs.study("capmetro as shipments, route known", table, train, test, known_way=True),
-        legs.study("capmetro as shipments, crow", table, train, test, known_way=False),
-    ]
+        legs.study(
+            f"capmetro as shipments, {way}{' and timetable' if timetable else ''}",
+            table, train, test, known_way=known_way, timetable=timetable,
+        )
+        for timetable in (False, True)
+        for way, known_way in (("route known", True), ("crow", False))
+    ]  # fmt: skip
 
 
 def chicago(files: Files, *, whole: bool = False) -> Score:
