@@ -32,8 +32,8 @@ test: setup ## Run all tests: unit, integration, acceptance, browser; ARGS="test
 ifneq ($(strip $(ARGS)),)
 	@exec $(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/integration
-	@$(BIN)/python -m pytest tests/acceptance tests/browser
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/unit tests/integration tests/browser
+	@$(BIN)/python -m pytest tests/acceptance
 endif
 
 check: $(INSTALLED) ## Check style, format, types and layers; changes nothing

@@ -27,6 +27,12 @@ for _name in list(os.environ):
     if _name.startswith("WAYMARK_") and not _name.startswith("WAYMARK_TEST_"):
         del os.environ[_name]
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: at the end one worker would have all of it to itself."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 # Its default, `.hypothesis` at the root, would be collected and warned about.
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")
 

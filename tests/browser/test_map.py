@@ -10,6 +10,8 @@ from tests.browser.conftest import Watched
 from tests.browser.fake_waymark import KEY, FakeWaymark, iso, position
 from tests.browser.town import Town
 
+pytestmark = pytest.mark.long
+
 
 def open_map(watched: Watched, fake: FakeWaymark) -> None:
     watched.page.goto(f"{fake.url}#key={KEY}")

@@ -12,6 +12,8 @@ from tests.browser.fake_sites import problem
 from tests.browser.fake_waymark import KEY, FakeWaymark, iso, position
 from tests.browser.test_map import open_map
 
+pytestmark = pytest.mark.long
+
 LON, LAT = 4.90, 52.37
 DEPOT = {"type": "Circle", "center": [LON, LAT], "radius_m": 300}
 

@@ -14,6 +14,8 @@ import pytest
 from tests.browser.conftest import PATIENCE_S, Watched
 from waymark.client import Waymark
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 PYTHON = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'firmware-sim'}"}
 VEHICLES = 40

@@ -13,6 +13,8 @@ from tests.browser.shipment_town import furnish
 from tests.browser.test_map import colours, open_map, seed
 from tests.browser.town import Town
 
+pytestmark = pytest.mark.long
+
 # The colours of a planned way, as in style.css.
 REST, DRIVEN = {(11, 114, 133)}, {(124, 136, 148)}
 

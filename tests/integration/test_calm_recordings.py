@@ -18,6 +18,8 @@ from tests.calm_study.noise import noisy_cases
 from tests.calm_study.recordings import Town, chicago, porto
 from tests.calm_study.score import calm_score, naive_score, recorded_cases
 
+pytestmark = pytest.mark.long
+
 FREE = Calm.of(kind=Kind.POLYGON, inradius_m=100.0, layer=False)
 LAYER = Calm.of(kind=Kind.POLYGON, inradius_m=100.0, layer=True)
 DEPOT = Calm.of(kind=Kind.CIRCLE, inradius_m=100.0, layer=False)

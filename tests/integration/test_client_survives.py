@@ -28,6 +28,8 @@ from waymark.client import (
     Waymark,
 )
 
+pytestmark = pytest.mark.long
+
 EVENTS, CUTS = 400, 100
 HASTY = Patience(first_s=0.002, longest_s=0.02)
 PLACE = {"lon": 5.1, "lat": 52.1}

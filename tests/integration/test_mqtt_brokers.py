@@ -16,6 +16,8 @@ import pytest
 from tests.integration.mqtt_owner import Owner, send, until
 from tests.services import Mosquitto, Server, accepts, free_port
 
+pytestmark = pytest.mark.long
+
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 

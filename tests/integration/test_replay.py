@@ -25,6 +25,8 @@ from tracking.errors import BrokerError
 from waymark.replay.command import replay
 from waymark.replay.publish import Publisher, parse_url
 
+pytestmark = pytest.mark.long
+
 app = typer.Typer()
 app.command()(replay)
 PROGRAM = "import typer; from waymark.replay.command import replay; typer.run(replay)"

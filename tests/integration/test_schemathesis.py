@@ -26,6 +26,8 @@ from tests.services import free_port, wait_until
 from tracking.settings import load_settings
 from tracking.store.keys import create_key
 
+pytestmark = pytest.mark.long
+
 # Generated cases of each operation, beside some dozens that cover each rule of its schema.
 CASES = int(os.environ.get("WAYMARK_TEST_CASES", "1"))
 

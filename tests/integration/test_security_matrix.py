@@ -26,6 +26,8 @@ from tracking.access import ROLES
 from tracking.settings import load_settings
 from tracking.store.keys import create_key
 
+pytestmark = pytest.mark.long
+
 # What may be asked without a credential: it tells nothing of any tenant.
 OPEN = {
     ("GET", "/v1/auth/jwks.json"),
