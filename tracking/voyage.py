@@ -73,7 +73,7 @@ class Voyage:
         self._done: set[int] = set()
         self._proof: dict[int, Proof] = {}
         # Times that are said are not those that are seen.
-        self._said = {(said.stop, said.act) for said in overrides}
+        self._said = overrides
         self._inside: set[int] = set()
         self._near: set[int] = set()
         self._at: int | None = None
@@ -143,7 +143,7 @@ class Voyage:
         elif sighting.act == "exited":
             self._inside.discard(ground)
             at = self._at
-            if at is not None and self._ground[at] == ground and (at, "departed") not in self._said:
+            if at is not None and self._ground[at] == ground and not self._leaves_by_word(at):
                 self._depart(at)
         else:
             self._pass(ground)
@@ -182,7 +182,8 @@ class Voyage:
 
     def _arrive_at(self, ground: int) -> None:
         stop = self._meant(ground)
-        if stop is not None and (stop, "arrived") not in self._said:
+        by_word = any(said.stop == stop and said.act == "arrived" for said in self._said)
+        if stop is not None and not by_word:
             self._arrive(stop)
 
     def _meant(self, ground: int) -> int | None:
@@ -220,6 +221,13 @@ class Voyage:
         self._stays[stop].append(Stay(from_us(self._now_us), arrived_by=self._told_by()))
         self._at = self._last = stop
         self._tell("stop.arrived", f"stop:{stop}", self._of_stop(stop))
+
+    def _leaves_by_word(self, stop: int) -> bool:
+        """Whether people say when this stay ends; who left before it is not who leaves now."""
+        came = self._stays[stop][-1].arrived_at
+        return any(
+            said.stop == stop and said.act == "departed" and said.at >= came for said in self._said
+        )
 
     def _depart(self, stop: int) -> None:
         self._departed[stop] = self._now_us

@@ -150,7 +150,8 @@ def test_a_shipment_on_a_vehicle_is_told_with_when_it_will_be_where(
 def send(entrances: dict[str, str], vehicle: str, lon: float, lat: float) -> None:
     """Plan a shipment a way to the north, put it on a vehicle, and say that it has left."""
     line = {"type": "LineString", "coordinates": [[lon, lat], [lon, lat + 0.2]]}
-    field, mill = {"lon": lon, "lat": lat}, {"lon": lon, "lat": lat + 0.2}
+    # Not where the vehicle is: it would come to it, and be at that stop.
+    field, mill = {"lon": lon, "lat": lat - 0.1}, {"lon": lon, "lat": lat + 0.2}
     now = datetime.now(UTC)
     plan = {
         "id": "flour-1",

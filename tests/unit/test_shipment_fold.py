@@ -242,6 +242,17 @@ def test_what_somebody_says_counts_instead_of_what_was_seen() -> None:
     assert [t.rule for t in moved.happenings if t.type == "shipment.overridden"] == ["override:1"]
 
 
+def test_who_is_said_to_have_left_and_comes_back_leaves_when_that_is_seen() -> None:
+    seen = [see(10, "entered", 0), see(20, "exited", 0)]
+    derived = run(seen, overrides=[said(5, "departed", 0)])
+    assert statuses(derived)[1:] == [(5, "in_transit"), (10, "at_stop"), (20, "in_transit")]
+    # Of the stay that it is about, a word counts more than what is seen.
+    derived = run(seen, overrides=[said(15, "departed", 0)])
+    assert derived.record.stops[0].departed_at == EPOCH + timedelta(minutes=15)
+    derived = run(seen, overrides=[said(25, "departed", 0)])
+    assert derived.record.stops[0].departed_at == EPOCH + timedelta(minutes=25)
+
+
 def test_an_override_that_is_withdrawn_never_was() -> None:
     withdrawn = said(43, "delivered", 1, withdrawn_at=EPOCH)
     assert run(WHOLE_WAY, overrides=[withdrawn]) == run(WHOLE_WAY)
