@@ -228,8 +228,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=65_535,
-        description="Port of /metrics of ingest, monitor and deliver; 0 is off. `waymark up` gives "
-        "each the next one, in this order",
+        description="Port of /metrics of ingest, monitor and deliver; 0 is off. On the embedded "
+        "stack each has the next one, in this order",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line written"
