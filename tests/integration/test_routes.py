@@ -331,7 +331,11 @@ async def test_followers_repairs_and_editors_at_once_end_in_the_same(
         async with await connect(database_url, name="follower") as conn:
             while not over.is_set():
                 await work(conn)
-                await conn.execute("UPDATE shipment_route SET next_at = now()")
+                # Of those nobody has in hand: in no order it would wait for ever.
+                await conn.execute(
+                    "UPDATE shipment_route SET next_at = now() WHERE shipment_number IN "
+                    "(SELECT shipment_number FROM shipment_route FOR UPDATE SKIP LOCKED)"
+                )
 
     async def follow_routes() -> None:
         guides = routes.Guides()
