@@ -7,12 +7,11 @@ based on; so any number of monitors tell each change once, and one that is kille
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from ingest.announce import event_announcements
 from ingest.monitor_metrics import MonitorMetrics
@@ -23,6 +22,7 @@ from tracking.eta.itinerary import Given, Here, Site
 from tracking.eta.nearby import Place
 from tracking.eta.outlook import Look, Seen, look
 from tracking.feed import EventRecord, Publisher
+from tracking.recent import Recent
 from tracking.schedules import zone_of
 from tracking.settings import Settings
 from tracking.shipment_fences import Circle
@@ -47,8 +47,6 @@ from tracking.store.eventlog import Occurrence, write_events
 from tracking.store.fence_reads import footprints_of
 from tracking.store.persistence import Store
 from tracking.times import to_us, utc_now
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -243,8 +241,8 @@ class _Plans:
     """Plans by shipment, the last ones used, and their routes made ready."""
 
     def __init__(self) -> None:
-        self._plans: OrderedDict[int, tuple[int, Plan]] = OrderedDict()
-        self._guides: OrderedDict[int, Guide] = OrderedDict()
+        self._plans: Recent[int, tuple[int, Plan]] = Recent(_PLANS)
+        self._guides: Recent[int, Guide] = Recent(_GUIDES)
 
     async def load(self, conn: Connection, versions: Mapping[int, int]) -> None:
         """Have the plans of these versions, as far as they are still the latest."""
@@ -252,30 +250,20 @@ class _Plans:
             number for number, version in versions.items() if self.of(number, version) is None
         ]
         for number, version, plan in await plans_of(conn, missing) if missing else ():
-            self._plans[number] = version, plan
-            _shorten(self._plans, _PLANS)
+            self._plans.put(number, (version, plan))
 
     def of(self, number: int, version: int) -> Plan | None:
         """A plan of that version."""
         found = self._plans.get(number)
-        if found is None or found[0] != version:
-            return None
-        self._plans.move_to_end(number)
-        return found[1]
+        return None if found is None or found[0] != version else found[1]
 
     def guide(self, number: int, route: Route, sites: Sequence[Site | None]) -> Guide:
         """The route of a shipment whose stops are there."""
         found = self._guides.get(number)
         if found is None or found.route is not route or found.sites != sites:
-            found = self._guides[number] = guide_of(route, sites)
-            _shorten(self._guides, _GUIDES)
-        self._guides.move_to_end(number)
+            found = guide_of(route, sites)
+            self._guides.put(number, found)
         return found
-
-
-def _shorten(kept: OrderedDict[int, T], most: int) -> None:
-    while len(kept) > most:
-        kept.popitem(last=False)
 
 
 @contextmanager

@@ -7,11 +7,11 @@ has in hand, and what a shipment is told to have done is a function of its fixes
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from ingest.monitor_metrics import MonitorMetrics
+from tracking.recent import Recent
 from tracking.route.course import advanced
 from tracking.route.follow import Ground, Thresholds
 from tracking.route.line import Line
@@ -36,15 +36,13 @@ class _Guide(NamedTuple):
 
     line: Line
     thresholds: Thresholds
-    points: int
 
 
 class Guides:
     """Ways made ready, the last used ones; to read and build one costs ten times a look."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, _Guide] = OrderedDict()
-        self._points = 0
+        self._kept: Recent[str, _Guide] = Recent(_POINTS_KEPT)
         self._read: dict[str, Way] = {}
 
     async def load(self, conn: Connection, taken: Sequence[Taken]) -> None:
@@ -59,15 +57,11 @@ class Guides:
             ValueError: it is no way.
         """
         guide = self._kept.get(digest)
-        if guide is None:
-            if digest not in self._read:
-                return None
-            guide = self._kept[digest] = _guide(self._read[digest])
-            self._points += guide.points
-        self._kept.move_to_end(digest)
-        while self._points > _POINTS_KEPT and len(self._kept) > 1:
-            _, oldest = self._kept.popitem(last=False)
-            self._points -= oldest.points
+        if guide is None and digest in self._read:
+            way = self._read[digest]
+            points = way.route.points
+            guide = _Guide(Line.of(points), _thresholds(way))
+            self._kept.put(digest, guide, len(points))
         return guide
 
 
@@ -112,8 +106,7 @@ async def turn(conn: Connection, guides: Guides) -> tuple[int, int]:
         return len(taken), failed
 
 
-def _guide(way: Way) -> _Guide:
-    route, points = way.route, way.route.points
+def _thresholds(way: Way) -> Thresholds:
+    route = way.route
     stops = tuple(Ground(place.lon, place.lat, place.radius_m) for place in way.stops)
-    thresholds = Thresholds(route.detect_m, route.clear_m, route.n, route.of_m, stops)
-    return _Guide(Line.of(points), thresholds, len(points))
+    return Thresholds(route.detect_m, route.clear_m, route.n, route.of_m, stops)

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from ingest.roads.provider import TIMEOUT_S, Roads
 from tracking.errors import RoadsUnavailable
 from tracking.eta.nearby import Place
 from tracking.eta.way import Way, way_of
+from tracking.recent import Recent
 from tracking.route.line import Line
 from tracking.store.connection import Connection
 from tracking.store.persistence import Store
@@ -110,8 +110,7 @@ class RoadBook:
         self._database_url = database_url
         self._every_s = 1.0 / per_s
         self._breaker = Breaker()
-        self._kept: OrderedDict[WayName, _Kept] = OrderedDict()
-        self._pieces = 0
+        self._kept: Recent[WayName, _Kept] = Recent(_PIECES)
         # By the way to ask for; the latest to want it says from where.
         self._wanted: dict[WayName, Wanted] = {}
         self._news = asyncio.Event()
@@ -161,7 +160,6 @@ class RoadBook:
         # The stop may be elsewhere by now.
         if kept is None or _apart_m(kept.end, one.there) > OFF_M:
             return None
-        self._kept.move_to_end(name)
         at = kept.line.project(*one.here)
         # Measured along chords there, over ground here.
         along_m = at.along_m * kept.way.length_m / kept.line.length_m
@@ -182,19 +180,14 @@ class RoadBook:
     def _take_up(self, name: WayName, stored: KnownWay) -> None:
         if stored.made_at == self._made_at(name):
             return
-        old = self._kept.pop(name, None)
-        self._pieces -= 0 if old is None else len(old.way.path.cells)
+        self._kept.drop(name)
         if stored.points is None or stored.made_at is None:
             return
         points = np.frombuffer(stored.points, "<f8").reshape(-1, 2)
         way = way_of(points)
         line = Line(points[:, 0], points[:, 1])
         end = (float(points[-1, 0]), float(points[-1, 1]))
-        self._kept[name] = _Kept(stored.made_at, line, way, end)
-        self._pieces += len(way.path.cells)
-        while self._pieces > _PIECES:
-            _, oldest = self._kept.popitem(last=False)
-            self._pieces -= len(oldest.way.path.cells)
+        self._kept.put(name, _Kept(stored.made_at, line, way, end), len(way.path.cells))
 
     async def _next(self) -> tuple[WayName, Wanted]:
         """The question whose turn it is, once the provider may be asked."""

@@ -20,9 +20,9 @@ from tracking.times import iso, to_us
 # Forecasts are kept when they are told, and this often in between.
 _KEEP_EVERY_S = 300.0
 _KEPT = 10
-# A near stop is looked at often; one twenty times as far ahead twenty times as seldom.
 # Who stays within stands still, as far as receivers can tell.
 _AROUND_M = 100.0
+# A near stop is looked at often; one twenty times as far ahead twenty times as seldom.
 _NEAR_S, _FAR_S, _LOOKS_AHEAD = 10.0, 120.0, 20.0
 
 
