@@ -1,7 +1,6 @@
 """The fences of the tenants that ask, in memory, as new as the database at each question."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 
 from tracking.fencebook import FenceBook, FenceRows
 from tracking.fences import FenceVersion
+from tracking.recent import Recent
 from tracking.store.fences import fences_since
 from tracking.store.pool import ReadPool
 from tracking.times import to_us
@@ -38,7 +38,7 @@ class FenceBooks:
 
     def __init__(self, pool: ReadPool) -> None:
         self._pool = pool
-        self._shelves: OrderedDict[int, _Shelf] = OrderedDict()
+        self._shelves: Recent[int, _Shelf] = Recent(_BOOKS)
 
     async def locate(self, tenant_id: int, points: Sequence[tuple[float, float]]) -> Located:
         """The fences each (lon, lat) is in now, borders included, in the order of their numbers.
@@ -46,10 +46,10 @@ class FenceBooks:
         Raises:
             StoreUnavailable: the database is away.
         """
-        shelf = self._shelves.setdefault(tenant_id, _Shelf())
-        self._shelves.move_to_end(tenant_id)
-        while len(self._shelves) > _BOOKS:
-            self._shelves.popitem(last=False)
+        shelf = self._shelves.get(tenant_id)
+        if shelf is None:
+            shelf = _Shelf()
+            self._shelves.put(tenant_id, shelf)
         async with shelf.lock:
             now_us = to_us(datetime.now(UTC))
             loaded = await self._pool.run(

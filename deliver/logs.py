@@ -2,10 +2,10 @@
 
 import asyncio
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Self, TypeVar
 
+from tracking.recent import Recent
 from tracking.store.connection import Connection
 from tracking.store.events import EventPage, events_after, events_of_subject, feed_cursor
 from tracking.store.persistence import Store
@@ -66,7 +66,7 @@ class Log:
         # In memory is what has a cursor in (tail, head].
         self._tail = 0
         self.head: int | None = None
-        self._blocks: OrderedDict[int, Page] = OrderedDict()
+        self._blocks: Recent[int, Page] = Recent(_BLOCKS)
         self._reading = asyncio.Lock()
         self.listeners: set[Callable[[], None]] = set()
         self._kick = asyncio.Event()
@@ -124,11 +124,7 @@ class Log:
                 )
                 block = Page(_lettered(page).letters, min(end, head))
                 if end <= head:
-                    self._blocks[start] = block
-            else:
-                self._blocks.move_to_end(start)
-            while len(self._blocks) > _BLOCKS:
-                self._blocks.popitem(last=False)
+                    self._blocks.put(start, block)
         return block
 
     async def _read_on(self, head: int) -> bool:
